@@ -1,0 +1,155 @@
+/**
+ * What is asked and answered over the wire, as plain values (DESIGN.md section 5). The HTTP layer only
+ * parses, calls and serialises; the SDK works on these values; the simulator passes them directly.
+ */
+import type { Refusal } from "@quorate/core";
+
+/** Who uses a seat. */
+export interface Holder {
+  readonly user: string;
+  readonly host: string;
+  readonly process?: string;
+}
+
+export interface CheckoutRequest {
+  readonly session: string;
+  readonly secret: string;
+  /** Missing in hand-made calls: counts as the newest. */
+  readonly n?: number;
+  readonly feature: string;
+  readonly version?: string;
+  readonly seats?: number;
+  readonly holder: Holder;
+  readonly waitMs?: number;
+}
+
+export interface HeartbeatRequest {
+  readonly session: string;
+  readonly secret: string;
+  readonly n?: number;
+  readonly token?: string;
+  readonly confirm?: string;
+  readonly feature?: string;
+  readonly version?: string;
+  readonly seats?: number;
+  readonly holder?: Holder;
+  readonly waitMs?: number;
+}
+
+export interface ReleaseRequest {
+  readonly session: string;
+  readonly secret?: string;
+  /** True when an administrator asks: the session is revoked. */
+  readonly administrator: boolean;
+  readonly n?: number;
+  readonly only?: string;
+  readonly reason?: string;
+}
+
+export interface Granted {
+  readonly session: string;
+  readonly feature: string;
+  readonly seats: number;
+  readonly member: string;
+  readonly lifeMs: number;
+  readonly heartbeatMs: number;
+  /** Always in a 201; in a 200 only when the request brought a token or the old one no longer fits. */
+  readonly token?: string;
+  readonly pool: { readonly leader: string | null; readonly servers: readonly string[] };
+  /** True: 201 new; false: 200 renewed. */
+  readonly created: boolean;
+  readonly converted?: boolean;
+}
+
+export type Answer = Granted | Refusal;
+
+/** 204 when it is over, 202 when the member that holds it could not be reached. */
+export type ReleaseAnswer = { readonly released: true; readonly reached: boolean } | Refusal;
+
+export interface AuthorizationRow {
+  readonly session: string;
+  readonly feature: string;
+  readonly version: string | null;
+  readonly seats: number;
+  readonly holder: Holder;
+  readonly member: string;
+  /** RFC 3339. */
+  readonly grantedAt: string;
+  readonly state: "active" | "revoked";
+  readonly converted: boolean;
+}
+
+export interface AuthorizationsQuery {
+  readonly feature?: string;
+  readonly user?: string;
+  readonly host?: string;
+  readonly limit?: number;
+  readonly after?: string;
+}
+
+export interface AuthorizationsPage {
+  readonly authorizations: readonly AuthorizationRow[];
+  readonly missing: readonly string[];
+  readonly next: string | null;
+}
+
+export interface FeatureRow {
+  readonly name: string;
+  readonly version: string;
+  readonly seats: number;
+  readonly overdraft: number;
+  readonly inUse: number;
+  /** Seats nobody uses, wherever they are, and that can be granted now. */
+  readonly free: number;
+  readonly queued: number;
+  readonly denied: number;
+  readonly debt: number;
+  /** Seats of retired members whose wait is not over. */
+  readonly retired: number;
+  readonly starts: string | null;
+  readonly expires: string | null;
+  readonly lifeMs: number;
+  readonly members: Readonly<Record<string, { readonly seats: number; readonly inUse: number }>>;
+}
+
+export interface FeaturesAnswer {
+  readonly features: readonly FeatureRow[];
+  readonly missing: readonly string[];
+}
+
+export interface PoolMemberRow {
+  readonly id: string;
+  readonly url: string;
+  readonly alive: boolean;
+  readonly mandate: boolean;
+  readonly state: string;
+  readonly epoch: number;
+  readonly priority: number;
+  readonly licenseSequence: number | null;
+  readonly sessions: number | null;
+}
+
+export interface PoolAnswer {
+  readonly pool: string | null;
+  readonly self: string;
+  readonly size: number;
+  readonly leader: { readonly id: string; readonly url: string } | null;
+  readonly term: number;
+  readonly majority: { readonly needed: number; readonly alive: number; readonly reached: boolean };
+  readonly members: readonly PoolMemberRow[];
+  readonly store: { readonly name: string; readonly id: string | null; readonly state: string };
+  /** Sentences that an administrator should read; empty when all is well. */
+  readonly alarms: readonly string[];
+}
+
+export interface LicenseAnswer {
+  readonly sequence: number;
+  readonly license: unknown;
+}
+
+export type MemberEvent = {
+  readonly type: string;
+  /** RFC 3339. */
+  readonly at: string;
+  readonly data: Readonly<Record<string, unknown>>;
+};

@@ -1,0 +1,134 @@
+/**
+ * The port to a member's journal: its fast facts, and the usage history (DESIGN.md section 3).
+ *
+ * `append` resolves only after the entries are synced: an answer leaves AFTER that, never before (I6).
+ * Entries that arrive while a commit runs share the next one. Heartbeats are deliberately not here.
+ * After one failed append every later one fails too: a member with a broken journal resigns.
+ */
+import type { Holder } from "@quorate/protocol";
+
+/** A session as the journal knows it after a restart. */
+export interface JournaledSession {
+  readonly session: string;
+  readonly n: number;
+  readonly feature: string;
+  readonly version: string | null;
+  readonly seats: number;
+  readonly holder: Holder;
+  readonly lifeMs: number;
+  /** Epoch of this member's entry that the seats count in. */
+  readonly epoch: number;
+  readonly grantedAtMs: number;
+  /** Its seats came out of a retired entry or another member's entry and are held for this wait; 0 if not. */
+  readonly holdMs: number;
+}
+
+export type EndReason =
+  | "released"
+  | "expired"
+  | "revoked"
+  | "handed-over"
+  | "superseded"
+  | "mandate-lost";
+
+export type JournalEntry =
+  | ({ readonly kind: "grant" } & JournaledSession & {
+        /** `"member/epoch"` whose heartbeat was converted. */
+        readonly convertedFrom: string | null;
+      })
+  | {
+      readonly kind: "end";
+      readonly session: string;
+      readonly n: number;
+      readonly reason: EndReason;
+      readonly atMs: number;
+      /** Who did it, for a revocation. */
+      readonly by?: string;
+      /** The seats stay counted as used for this long from now (and anew after a start); 0: free at once. */
+      readonly holdMs: number;
+    }
+  /** The session is refused from now on; its seats are free one life after its last renewal (`end`). */
+  | {
+      readonly kind: "revoke";
+      readonly session: string;
+      readonly by: string;
+      readonly reason: string;
+      readonly atMs: number;
+    }
+  /** The held seats of an ended session are free. */
+  | { readonly kind: "hold-end"; readonly session: string }
+  /** All sessions and holds of a feature in `fromEpoch` count in `toEpoch` from now (reinstate). */
+  | {
+      readonly kind: "adopt";
+      readonly feature: string;
+      readonly fromEpoch: number;
+      readonly toEpoch: number;
+    }
+  | {
+      readonly kind: "denied";
+      readonly session: string;
+      readonly feature: string;
+      readonly seats: number;
+      readonly holder: Holder;
+      readonly code: string;
+      readonly atMs: number;
+    }
+  /** Small facts by name: mark, store id, highest revision, license sequence. */
+  | { readonly kind: "fact"; readonly name: string; readonly value: string };
+
+export interface JournalHold {
+  readonly session: string;
+  readonly feature: string;
+  readonly seats: number;
+  readonly epoch: number;
+  readonly holdMs: number;
+}
+
+export interface Recovered {
+  /** Sequence of the last synced entry; grows by one an entry, for ever. */
+  readonly sequence: number;
+  readonly facts: ReadonlyMap<string, string>;
+  /** Granted and not ended. */
+  readonly sessions: readonly JournaledSession[];
+  /** Ended, but their seats are held (see `end.holdMs`). */
+  readonly holds: readonly JournalHold[];
+  /** Revoked and not ended yet. */
+  readonly revoked: ReadonlySet<string>;
+  /** Released not longer ago than the longest life: a late lower `n` is refused. */
+  readonly tombstones: readonly { readonly session: string; readonly n: number }[];
+}
+
+/** One row of usage history, newest first. */
+export interface HistoryRow {
+  readonly session: string;
+  readonly feature: string;
+  readonly seats: number;
+  readonly holder: Holder;
+  readonly grantedAtMs: number | null;
+  readonly endedAtMs: number | null;
+  readonly reason: string | null;
+  readonly deniedCode: string | null;
+}
+
+export interface Journal {
+  /** What the journal knew when it was opened. */
+  recover(): Promise<Recovered>;
+  /** Resolves after the sync; rejects with JournalFailedError, then and ever after. */
+  append(entries: readonly JournalEntry[]): Promise<void>;
+  /** Sequence of the last synced entry. */
+  syncedSequence(): number;
+  /** When the running sync began, or null: a member resigns when a sync takes longer than T/2. */
+  syncingSinceMs(): number | null;
+  history(query: {
+    feature?: string;
+    user?: string;
+    fromMs?: number;
+    toMs?: number;
+    limit: number;
+  }): Promise<readonly HistoryRow[]>;
+  close(): Promise<void>;
+}
+
+export class JournalFailedError extends Error {
+  override readonly name = "JournalFailedError";
+}

@@ -1,0 +1,57 @@
+/**
+ * What a member can be asked. The HTTP layer only parses, calls and serialises; the simulator calls the
+ * same functions.
+ */
+import type { Refusal } from "@quorate/core";
+import type {
+  Answer,
+  AuthorizationsPage,
+  AuthorizationsQuery,
+  CheckoutRequest,
+  FeaturesAnswer,
+  HeartbeatRequest,
+  LicenseAnswer,
+  MemberEvent,
+  PoolAnswer,
+  ReleaseAnswer,
+  ReleaseRequest,
+} from "@quorate/protocol";
+import type { PeerAnswer, PeerCall } from "./peer-calls.ts";
+
+export interface MemberApi {
+  readonly id: string;
+  /** Null when it may grant; else the refusal that every grant gets now. */
+  readiness(): Refusal | null;
+  checkout(request: CheckoutRequest): Promise<Answer>;
+  /** Synchronous when the session is known here: the hot path. */
+  heartbeat(request: HeartbeatRequest): Answer | Promise<Answer>;
+  release(request: ReleaseRequest): Promise<ReleaseAnswer>;
+  authorizations(query: AuthorizationsQuery): Promise<AuthorizationsPage>;
+  features(): Promise<FeaturesAnswer>;
+  pool(): PoolAnswer;
+  license(): LicenseAnswer | Refusal;
+  installLicense(text: string): Promise<LicenseAnswer | Refusal>;
+  lead(member: string): Promise<PoolAnswer | Refusal>;
+  remove(member: string): Promise<PoolAnswer | Refusal>;
+  rebuild(): Promise<PoolAnswer | Refusal>;
+  /** A verified call of another member. `from` was authenticated by its key. */
+  peer(from: string, call: PeerCall): Promise<PeerAnswer>;
+  /** The public key of a member as its record in the store says, for verifying its calls. */
+  memberKey(member: string): string | null;
+  subscribe(listener: (event: MemberEvent) => void): () => void;
+  /** Gives everything back and ends; resolves when the process may exit. */
+  stop(): Promise<void>;
+}
+
+export interface MemberOptions {
+  readonly id: string;
+  /** Where clients and other members reach this member. */
+  readonly url: string;
+  /** Public key, `ed25519:...`. */
+  readonly key: string;
+  /** Higher leads first. */
+  readonly priority: number;
+  readonly leaseMs: number;
+  /** The member has ended by itself: exit the process with this code and these words. */
+  readonly onExit: (exit: { readonly code: number; readonly reason: string }) => void;
+}

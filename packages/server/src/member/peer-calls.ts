@@ -1,0 +1,58 @@
+/**
+ * What members say to each other (DESIGN.md section 5, `POST /v1/peer/*`), as plain values. The HTTP layer
+ * signs and verifies the bytes; every call carries the sender's epoch and the term it believes in.
+ */
+import type { Refusal } from "@quorate/core";
+import type { AuthorizationRow, Holder } from "@quorate/protocol";
+
+export type PeerCall = { readonly epoch: number; readonly term: number } & (
+  | {
+      readonly kind: "report";
+      /** True: forget what was reported before; more pages of the full report may follow. */
+      readonly full: boolean;
+      readonly changed: readonly AuthorizationRow[];
+      readonly ended: readonly string[];
+      readonly features: readonly FeatureReport[];
+      readonly licenseSequence: number | null;
+    }
+  | { readonly kind: "collect"; readonly after: string | null }
+  | {
+      readonly kind: "seats";
+      readonly feature: string;
+      readonly wants: readonly SeatWant[];
+    }
+  | { readonly kind: "give-back"; readonly feature: string; readonly seats: number }
+  | {
+      readonly kind: "hand-over";
+      readonly session: string;
+      readonly n: number | null;
+      readonly seats: number;
+      readonly feature: string;
+    }
+  | {
+      readonly kind: "pass-on";
+      readonly what: "release" | "revoke" | "list" | "features" | "install" | "lead" | "remove";
+      readonly body: unknown;
+    }
+);
+
+/** One request that found no seat at its member. */
+export interface SeatWant {
+  readonly session: string;
+  readonly seats: number;
+  readonly waitMs: number;
+  readonly ticket: string | null;
+  readonly holder: Holder;
+}
+
+export interface FeatureReport {
+  readonly feature: string;
+  readonly seats: number;
+  readonly inUse: number;
+  readonly unused: number;
+  readonly denied: number;
+}
+
+export type PeerAnswer =
+  | { readonly ok: true; readonly body: unknown }
+  | { readonly ok: false; readonly refusal: Refusal };
