@@ -1,7 +1,7 @@
 /**
  * Readings of a machine's clocks. The core never reads a clock: a reading is passed in.
  *
- * DESIGN.md section 4: holders of a right count the longest of what the clocks show, because a false
+ * Design section 4: holders of a right count the longest of what the clocks show, because a false
  * alarm costs one renewal and a missed suspend costs an over-issue. Takers count the monotonic clock
  * alone, because a wall clock set forward must never free a seat.
  */

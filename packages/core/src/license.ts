@@ -1,5 +1,5 @@
 /**
- * What a vendor signs (DESIGN.md section 5) as a checked value. Parsing text, canonical form and
+ * What a vendor signs as a checked value. Parsing text, canonical form and
  * signatures are the wire's business (`packages/protocol`); here are the rules over the content.
  */
 import { compareVersions } from "./version.ts";

@@ -1,6 +1,6 @@
 /**
  * The one table of refusals: stable code, HTTP status, what a client does next, and what it means in
- * words (DESIGN.md section 5). A refusal is a value; exceptions mean a bug.
+ * words. A refusal is a value; exceptions mean a bug.
  */
 export type NextStep =
   /** Try the same again later, with back-off. */

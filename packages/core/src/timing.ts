@@ -1,5 +1,5 @@
 /**
- * Every wait of the protocol and the one place where it is computed (DESIGN.md section 4).
+ * Every wait of the protocol and the one place where it is computed.
  *
  * Holders of a right round down and count the longest clock; takers round up and count the
  * monotonic clock alone. All values are milliseconds.

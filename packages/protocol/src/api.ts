@@ -1,5 +1,5 @@
 /**
- * What is asked and answered over the wire, as plain values (DESIGN.md section 5). The HTTP layer only
+ * What is asked and answered over the wire, as plain values. The HTTP layer only
  * parses, calls and serialises; the SDK works on these values; the simulator passes them directly.
  */
 import type { Refusal } from "@quorate/core";

@@ -1,5 +1,5 @@
 /**
- * The port to a member's journal: its fast facts, and the usage history (DESIGN.md section 3).
+ * The port to a member's journal: its fast facts, and the usage history.
  *
  * `append` resolves only after the entries are synced: an answer leaves AFTER that, never before (I6).
  * Entries that arrive while a commit runs share the next one. Heartbeats are deliberately not here.

@@ -1,5 +1,5 @@
 /**
- * What members say to each other (DESIGN.md section 5, `POST /v1/peer/*`), as plain values. The HTTP layer
+ * What members say to each other (section , `POST /v1/peer/*`), as plain values. The HTTP layer
  * signs and verifies the bytes; every call carries the sender's epoch and the term it believes in.
  */
 import type { Refusal } from "@quorate/core";

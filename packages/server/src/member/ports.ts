@@ -22,7 +22,7 @@ export interface Peers {
   call(url: string, to: string, call: PeerCall, deadlineMs: number): Promise<PeerAnswer | null>;
 }
 
-/** What a token says (DESIGN.md section 4.6); the signature is the port's business. */
+/** What a token says; the signature is the port's business. */
 export interface TokenClaims {
   readonly pool: string;
   readonly member: string;

@@ -1,5 +1,5 @@
 /**
- * The port to the linearizable key-value store that the members share (DESIGN.md section 3).
+ * The port to the linearizable key-value store that the members share.
  *
  * It holds only slow things. There are deliberately no leases, no clock and no blind put in it: every
  * write compares the revision it read. `memory` serves the simulator, `sqlite` several processes of one
