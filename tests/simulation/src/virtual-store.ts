@@ -1,0 +1,139 @@
+/**
+ * The store as one member reaches it: the shared backing behind a trip there and a trip back.
+ *
+ * A transaction whose answer does not come within the deadline is `unknown`: it was applied, or never
+ * arrives, or is applied later, even after the member that sent it died.
+ */
+import type { Change, Outcome, Store, Transaction, Watch } from "@quorate/server";
+import type { Random } from "./random.ts";
+import type { Scheduler } from "./scheduler.ts";
+import type { VirtualProcess } from "./virtual-machine.ts";
+import { copyOf, type VirtualNetwork } from "./virtual-network.ts";
+
+/** The name of the store's machine, for partitions. */
+export const STORE_MACHINE = "store";
+
+export interface StoreWeather {
+  /** Requests that arrive before this true time get lost. */
+  awayUntilMs: number;
+  /** Share of transactions whose request or answer is late beyond every deadline. */
+  lateShare: number;
+  lateMsMax: number;
+  /** Share of transactions that are applied but whose answer is lost. */
+  lostAnswerShare: number;
+}
+
+export class VirtualStoreServer {
+  readonly backing: Store;
+  readonly weather: StoreWeather = {
+    awayUntilMs: 0,
+    lateShare: 0,
+    lateMsMax: 0,
+    lostAnswerShare: 0,
+  };
+  readonly counts = { transactions: 0, unknown: 0, appliedLate: 0 };
+  readonly #scheduler: Scheduler;
+  readonly #network: VirtualNetwork;
+  readonly #random: Random;
+  /** Sees each transaction when it was applied, in the order of revisions. */
+  readonly #onApplied: (by: string, transaction: Transaction, revision: number) => void;
+
+  constructor(
+    backing: Store,
+    scheduler: Scheduler,
+    network: VirtualNetwork,
+    random: Random,
+    onApplied: (by: string, transaction: Transaction, revision: number) => void,
+  ) {
+    this.backing = backing;
+    this.#scheduler = scheduler;
+    this.#network = network;
+    this.#random = random;
+    this.#onApplied = onApplied;
+  }
+
+  /** The port of one process. */
+  portOf(process: VirtualProcess): Store {
+    return {
+      name: "virtual",
+      failoverGapMs: 0,
+      transact: (transaction, deadlineMs) => this.#transact(process, transaction, deadlineMs),
+      watch: (prefix, fromRevision, onChange) =>
+        this.#watch(process, prefix, fromRevision, onChange),
+      close: () => Promise.resolve(),
+    };
+  }
+
+  #transact(
+    process: VirtualProcess,
+    transaction: Transaction,
+    deadlineMs: number,
+  ): Promise<Outcome> {
+    return new Promise((resolve, reject) => {
+      if (!process.isAlive()) return;
+      this.counts.transactions += 1;
+      let over = false;
+      const cancelDeadline = process.runtime().after(deadlineMs, () => {
+        over = true;
+        this.counts.unknown += 1;
+        resolve({ outcome: "unknown", reason: "no answer within the deadline" });
+      });
+      const settle = (finish: () => void): void => {
+        const back = this.#network.trip(STORE_MACHINE, process.machine.name);
+        if (back === null || this.#random.chance(this.weather.lostAnswerShare)) return;
+        process.deliver(back + this.#lateMs(), () => {
+          cancelDeadline();
+          finish();
+        });
+      };
+      const there = this.#network.trip(process.machine.name, STORE_MACHINE);
+      if (there === null) return;
+      const sent = copyOf(transaction);
+      this.#scheduler.after(there + this.#lateMs(), () => {
+        if (this.#scheduler.nowMs() < this.weather.awayUntilMs) return;
+        if (over) this.counts.appliedLate += 1;
+        this.backing.transact(sent, deadlineMs).then(
+          (outcome) => {
+            if (outcome.outcome === "applied" && sent.puts.length + (sent.deletes?.length ?? 0) > 0) {
+              this.#onApplied(process.name, sent, outcome.revision);
+            }
+            settle(() => resolve(outcome));
+          },
+          (error: unknown) => settle(() => reject(error)),
+        );
+      });
+    });
+  }
+
+  #lateMs(): number {
+    if (!this.#random.chance(this.weather.lateShare)) return 0;
+    return this.#random.between(0, this.weather.lateMsMax);
+  }
+
+  /** Events come late but in order; while the member can't hear the store they wait. */
+  #watch(
+    process: VirtualProcess,
+    prefix: string,
+    fromRevision: number,
+    onChange: (change: Change) => void,
+  ): Watch {
+    let closed = false;
+    let readyMs = 0;
+    const inner = this.backing.watch(prefix, fromRevision, (change) => {
+      const nowMs = this.#scheduler.nowMs();
+      const trip = this.#network.trip(STORE_MACHINE, process.machine.name) ?? WATCH_RETRY_MS;
+      readyMs = Math.max(readyMs, this.weather.awayUntilMs, nowMs + trip + this.#lateMs());
+      process.deliver(readyMs - nowMs, () => {
+        if (!closed) onChange(change);
+      });
+    });
+    return {
+      close: () => {
+        closed = true;
+        inner.close();
+      },
+    };
+  }
+}
+
+const WATCH_RETRY_MS = 2_000;
