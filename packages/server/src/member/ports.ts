@@ -3,6 +3,7 @@
  * virtual ones. Nothing in `member/` reads a clock, draws a random number or opens a socket by itself.
  */
 import type { Clocks } from "@quorate/core";
+import type { TokenClaims } from "@quorate/protocol";
 import type { Journal } from "../journal/journal.ts";
 import type { Store } from "../store/store.ts";
 import type { PeerAnswer, PeerCall } from "./peer-calls.ts";
@@ -20,21 +21,6 @@ export interface Runtime {
 export interface Peers {
   /** Resolves null when there is no answer within the deadline. Never rejects. */
   call(url: string, to: string, call: PeerCall, deadlineMs: number): Promise<PeerAnswer | null>;
-}
-
-/** What a token says; the signature is the port's business. */
-export interface TokenClaims {
-  readonly pool: string;
-  readonly member: string;
-  readonly epoch: number;
-  readonly session: string;
-  readonly feature: string;
-  readonly version: string | null;
-  readonly seats: number;
-  readonly lifeMs: number;
-  /** Milliseconds since 1970. */
-  readonly issuedAtMs: number;
-  readonly licenseSequence: number;
 }
 
 export interface Tokens {
