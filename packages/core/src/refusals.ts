@@ -81,6 +81,11 @@ export const REFUSALS = {
     title: "The pool has another license with the same sequence number",
   },
   "license-invalid": { status: 422, next: "stop", title: "The license is not valid" },
+  "internal-error": {
+    status: 500,
+    next: "try-others",
+    title: "The server failed to answer; its log says why",
+  },
 } as const satisfies Record<string, RefusalRule>;
 
 export type RefusalCode = keyof typeof REFUSALS;
