@@ -61,7 +61,7 @@ export interface RecordFault {
 /** The record after the change, or why it was not made. */
 export type RecordChange = AllocationRecord | RecordFault;
 
-export function isFault<T extends object>(change: T | RecordFault): change is RecordFault {
+export function isFault(change: object): change is RecordFault {
   return "fault" in change;
 }
 
