@@ -1,0 +1,50 @@
+/**
+ * The tokens of one member: signed in the same turn as the grant, with the header made once.
+ */
+import { hash, type KeyObject, timingSafeEqual } from "node:crypto";
+import {
+  assembleToken,
+  type MemberCertificate,
+  type TokenClaims,
+  tokenHeader,
+  tokenParts,
+  tokenSigningInput,
+} from "@quorate/protocol";
+import type { Tokens } from "../member/ports.ts";
+import { sign, verify } from "./node-keys.ts";
+
+export interface MemberTokensOptions {
+  /** The pool's name; null as long as the member has no license. Asked at each `read`. */
+  readonly pool: () => string | null;
+  readonly privateKey: KeyObject;
+  /** `ed25519:…` */
+  readonly publicKey: string;
+  /** Goes into every token, so that clients can verify offline. */
+  readonly certificate: MemberCertificate | null;
+}
+
+export function createMemberTokens(options: MemberTokensOptions): Tokens {
+  const header = tokenHeader(options.publicKey, options.certificate);
+  return {
+    sign(claims: TokenClaims): string {
+      const input = tokenSigningInput(claims, header);
+      return assembleToken(input, sign(options.privateKey, Buffer.from(input, "latin1")));
+    },
+    read(token, memberKeyOf): TokenClaims | null {
+      const parts = tokenParts(token);
+      if (parts === null || parts.claims.pool !== options.pool()) return null;
+      // The key is the one in the member's record. `kid` is the token's own word and decides nothing.
+      const key = memberKeyOf(parts.claims.member);
+      if (key === null) return null;
+      const signed = Buffer.from(parts.signingInput, "latin1");
+      return verify(key, signed, parts.signature) ? parts.claims : null;
+    },
+    sessionMatches,
+  };
+}
+
+function sessionMatches(session: string, secret: string): boolean {
+  const expected = Buffer.from(hash("sha256", secret, "base64url"));
+  const given = Buffer.from(session);
+  return given.length === expected.length && timingSafeEqual(given, expected);
+}
