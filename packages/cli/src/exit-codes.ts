@@ -1,0 +1,25 @@
+/**
+ * What the exit code of `quorate` says. Scripts and service files rely on these numbers: they never change
+ * their meaning. `quorate run` answers with the wrapped program's own code once that has started.
+ */
+export const EXIT = {
+  ok: 0,
+  /** Something went wrong that has no number of its own; the message says what. */
+  failure: 1,
+  /** The command line is wrong; nothing was done. */
+  usage: 2,
+  /** Refused by the license or a policy, or no seat is free. */
+  denied: 3,
+  /** No server answered. */
+  unreachable: 4,
+  /** The license is not valid: shape, signature or vendor. */
+  licenseInvalid: 5,
+  /** Another process of this member lives. Service files must not restart on it. */
+  memberLives: 6,
+  /** The pool or the data folder has a newer license. */
+  licenseOlder: 7,
+  /** There is another license with the same sequence number. */
+  licenseConflict: 8,
+} as const;
+
+export type ExitCode = (typeof EXIT)[keyof typeof EXIT];
