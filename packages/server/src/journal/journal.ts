@@ -55,7 +55,7 @@ export type JournalEntry =
       readonly reason: string;
       readonly atMs: number;
     }
-  /** The held seats of an ended session are free. */
+  /** The held seats of an ended session are free: all of its holds end. */
   | { readonly kind: "hold-end"; readonly session: string }
   /** All sessions and holds of a feature in `fromEpoch` count in `toEpoch` from now (reinstate). */
   | {
@@ -90,15 +90,18 @@ export interface Recovered {
   readonly facts: ReadonlyMap<string, string>;
   /** Granted and not ended. */
   readonly sessions: readonly JournaledSession[];
-  /** Ended, but their seats are held (see `end.holdMs`). */
+  /**
+   * Ended, but their seats are held (see `end.holdMs`). A session that ended twice has two: a later grant
+   * of the session leaves its hold alone, because counting a seat twice is safe and losing one is not.
+   */
   readonly holds: readonly JournalHold[];
-  /** Revoked and not ended yet. */
+  /** Revoked and not ended yet; also sessions of other members, until the longest life is over. */
   readonly revoked: ReadonlySet<string>;
-  /** Released not longer ago than the longest life: a late lower `n` is refused. */
+  /** Released within the last day: a late lower `n` is refused. At most TOMBSTONES_MAX, the newest. */
   readonly tombstones: readonly { readonly session: string; readonly n: number }[];
 }
 
-/** One row of usage history, newest first. */
+/** One use, or one refused request, in the usage history. */
 export interface HistoryRow {
   readonly session: string;
   readonly feature: string;
@@ -107,28 +110,49 @@ export interface HistoryRow {
   readonly grantedAtMs: number | null;
   readonly endedAtMs: number | null;
   readonly reason: string | null;
+  /** Who ended it, for a revocation. */
+  readonly endedBy: string | null;
+  /** Code of the refusal; such a row has `grantedAtMs` null and `endedAtMs` the time of the refusal. */
   readonly deniedCode: string | null;
 }
 
+export interface HistoryQuery {
+  readonly feature?: string;
+  readonly user?: string;
+  /** Rows granted (or refused) at or after `fromMs` and before `toMs`, milliseconds since 1970. */
+  readonly fromMs?: number;
+  readonly toMs?: number;
+  /** At most HISTORY_LIMIT_MAX. */
+  readonly limit: number;
+}
+
 export interface Journal {
-  /** What the journal knew when it was opened. */
+  /** What the journal knows; called once, after opening. Appends wait until it was read. */
   recover(): Promise<Recovered>;
-  /** Resolves after the sync; rejects with JournalFailedError, then and ever after. */
+  /**
+   * Resolves after the sync; rejects with JournalFailedError, then and ever after. A call of up to
+   * APPEND_ENTRIES_MAX entries is durable as a whole or not at all; of a larger one a beginning may be.
+   * A rejected append may still be found after a restart: its outcome is unknown.
+   */
   append(entries: readonly JournalEntry[]): Promise<void>;
   /** Sequence of the last synced entry. */
   syncedSequence(): number;
-  /** When the running sync began, or null: a member resigns when a sync takes longer than T/2. */
+  /**
+   * When the running sync began, or null: a member resigns when a sync takes longer than T/2. Read on the
+   * monotonic clock: `performance.now()` of this process in production.
+   */
   syncingSinceMs(): number | null;
-  history(query: {
-    feature?: string;
-    user?: string;
-    fromMs?: number;
-    toMs?: number;
-    limit: number;
-  }): Promise<readonly HistoryRow[]>;
+  /** Newest first. */
+  history(query: HistoryQuery): Promise<readonly HistoryRow[]>;
+  /** Lets what was appended before finish; later appends reject. */
   close(): Promise<void>;
 }
 
+/** Entries of one call that are written in one transaction. */
+export const APPEND_ENTRIES_MAX = 1_000;
+export const HISTORY_LIMIT_MAX = 10_000;
+
+/** The message is for people and says what to do. */
 export class JournalFailedError extends Error {
   override readonly name = "JournalFailedError";
 }

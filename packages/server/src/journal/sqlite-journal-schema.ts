@@ -1,0 +1,34 @@
+/** The tables of journal.db. The state that a start reads is kept apart from the history that people read. */
+export const SCHEMA_VERSION = 1;
+
+export const SCHEMA = `
+  CREATE TABLE meta (id INTEGER PRIMARY KEY CHECK (id = 1), sequence INTEGER NOT NULL);
+  INSERT INTO meta VALUES (1, 0);
+  CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+  CREATE TABLE sessions (
+    session TEXT PRIMARY KEY, n INTEGER NOT NULL, feature TEXT NOT NULL, version TEXT,
+    seats INTEGER NOT NULL, user TEXT NOT NULL, host TEXT NOT NULL, process TEXT,
+    life_ms INTEGER NOT NULL, epoch INTEGER NOT NULL, granted_at INTEGER NOT NULL,
+    hold_ms INTEGER NOT NULL, history INTEGER NOT NULL
+  ) WITHOUT ROWID;
+  CREATE INDEX sessions_of_epoch ON sessions (feature, epoch);
+  CREATE TABLE holds (
+    id INTEGER PRIMARY KEY, session TEXT NOT NULL, feature TEXT NOT NULL, seats INTEGER NOT NULL,
+    epoch INTEGER NOT NULL, hold_ms INTEGER NOT NULL
+  );
+  CREATE INDEX holds_of_session ON holds (session);
+  CREATE INDEX holds_of_epoch ON holds (feature, epoch);
+  CREATE TABLE tombstones (session TEXT PRIMARY KEY, n INTEGER NOT NULL, at INTEGER NOT NULL) WITHOUT ROWID;
+  CREATE INDEX tombstones_by_time ON tombstones (at);
+  CREATE TABLE revoked (
+    session TEXT PRIMARY KEY, by TEXT NOT NULL, reason TEXT NOT NULL, at INTEGER NOT NULL
+  ) WITHOUT ROWID;
+  CREATE INDEX revoked_by_time ON revoked (at);
+  CREATE TABLE history (
+    id INTEGER PRIMARY KEY, at INTEGER NOT NULL, session TEXT NOT NULL, feature TEXT NOT NULL,
+    seats INTEGER NOT NULL, user TEXT NOT NULL, host TEXT NOT NULL, process TEXT, granted_at INTEGER,
+    ended_at INTEGER, reason TEXT, ended_by TEXT, denied_code TEXT
+  );
+  CREATE INDEX history_by_time ON history (at, id);
+  PRAGMA user_version = ${SCHEMA_VERSION};
+`;

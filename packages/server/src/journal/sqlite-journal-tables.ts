@@ -1,0 +1,278 @@
+/**
+ * The meaning of journal entries in SQL, and the reads of the tables. Runs in the journal's worker thread.
+ * `journal-state.ts` says the same in memory; the conformance suite proves that the two agree.
+ */
+import type { DatabaseSync, SQLOutputValue, StatementSync } from "node:sqlite";
+import type { HistoryQuery, HistoryRow, JournalEntry } from "./journal.ts";
+import type {
+  CommitAnswer,
+  HistoryAnswer,
+  HistoryPlace,
+  PagedTable,
+  PageAnswer,
+} from "./sqlite-journal-messages.ts";
+
+/** Rows that one commit prunes at most, beyond two for each entry it writes: pruning keeps up, and stays short. */
+const PRUNE_ROWS_MIN = 100;
+const PAGE_ROWS = 1_000;
+/** Rows of history that are looked at before the next commit gets its turn. */
+const HISTORY_SCAN_ROWS = 2_000;
+const DAY_MS = 24 * 3_600_000;
+/** Revocations of sessions this member never had are kept for the longest life a license can give, and a day. */
+const REVOKED_KEEP_MS = 31 * DAY_MS;
+
+export interface Tables {
+  /** Applies the entries and prunes a little, in one transaction. Throws what SQLite throws. */
+  commit(entries: readonly JournalEntry[], nowMs: number): CommitAnswer;
+  sequence(): number;
+  page(of: PagedTable, after: string | number): PageAnswer;
+  history(query: HistoryQuery, before: HistoryPlace | null): HistoryAnswer;
+}
+
+type Row = Record<string, SQLOutputValue>;
+
+export function openTables(
+  db: DatabaseSync,
+  limits: { readonly retentionMs: number; readonly tombstonesMax: number },
+): Tables {
+  const sql = prepareAll(db);
+  let sequence = Number(sql.sequence.get()?.sequence);
+  let tombstones = Number(sql.tombstones.get()?.tombstones);
+
+  function prune(rowsMax: number, nowMs: number): boolean {
+    const tooMany = Math.min(Math.max(0, tombstones - limits.tombstonesMax), rowsMax);
+    const surplus = tooMany > 0 ? Number(sql.pruneSurplus.run(tooMany).changes) : 0;
+    const aged = Number(sql.pruneTombstones.run(nowMs - DAY_MS, rowsMax).changes);
+    tombstones -= surplus + aged;
+    const revoked = Number(sql.pruneRevoked.run(nowMs - REVOKED_KEEP_MS, rowsMax).changes);
+    const history = Number(sql.pruneHistory.run(nowMs - limits.retentionMs, rowsMax).changes);
+    return Math.max(surplus, aged, revoked, history) >= rowsMax;
+  }
+
+  function apply(entry: JournalEntry): void {
+    switch (entry.kind) {
+      case "grant":
+        return grant(entry);
+      case "end":
+        return end(entry);
+      case "revoke":
+        sql.revoke.run(entry.session, entry.by, entry.reason, entry.atMs);
+        return;
+      case "hold-end":
+        sql.endHolds.run(entry.session);
+        return;
+      case "adopt":
+        sql.adoptSessions.run(entry.toEpoch, entry.feature, entry.fromEpoch);
+        sql.adoptHolds.run(entry.toEpoch, entry.feature, entry.fromEpoch);
+        return;
+      case "denied": {
+        const { user, host, process = null } = entry.holder;
+        const { session, feature, seats, atMs, code } = entry;
+        sql.addDenied.run(atMs, session, feature, seats, user, host, process, atMs, code);
+        return;
+      }
+      case "fact":
+        sql.setFact.run(entry.name, entry.value);
+        return;
+      default:
+        throw new Error(`unknown journal entry ${JSON.stringify(entry satisfies never)}`);
+    }
+  }
+
+  function grant(entry: JournalEntry & { kind: "grant" }): void {
+    const { session, n, feature, version, seats, lifeMs, epoch, grantedAtMs, holdMs } = entry;
+    const { user, host, process = null } = entry.holder;
+    // The same session granted anew is the same use: its row is replaced, not doubled.
+    const open = sql.openRow.get(session)?.history;
+    const row = typeof open === "number" ? open : null;
+    const added = sql.addGranted.run(
+      row,
+      grantedAtMs,
+      session,
+      feature,
+      seats,
+      user,
+      host,
+      process,
+      grantedAtMs,
+    );
+    sql.setSession.run(
+      session,
+      n,
+      feature,
+      version,
+      seats,
+      user,
+      host,
+      process,
+      lifeMs,
+      epoch,
+      grantedAtMs,
+      holdMs,
+      row ?? Number(added.lastInsertRowid),
+    );
+  }
+
+  function end(entry: JournalEntry & { kind: "end" }): void {
+    const { session, reason, atMs, holdMs } = entry;
+    if (reason === "released") {
+      const earlier = sql.tombstone.get(session)?.n;
+      const n = typeof earlier === "number" ? Math.max(entry.n, earlier) : entry.n;
+      if (earlier === undefined) tombstones += 1;
+      sql.setTombstone.run(session, n, atMs);
+    }
+    sql.endRevoked.run(session);
+    const open = sql.openRow.get(session);
+    if (open === undefined) return;
+    if (holdMs > 0) sql.hold.run(holdMs, session);
+    sql.endRow.run(atMs, reason, entry.by ?? null, open.history ?? null);
+    sql.endSession.run(session);
+  }
+
+  return {
+    commit(entries, nowMs) {
+      sql.begin.run();
+      for (const entry of entries) apply(entry);
+      const pruneMore = prune(PRUNE_ROWS_MIN + 2 * entries.length, nowMs);
+      if (entries.length > 0) sql.setSequence.run(sequence + entries.length);
+      sql.commit.run();
+      sequence += entries.length;
+      return { kind: "committed", sequence, pruneMore };
+    },
+    sequence: () => sequence,
+    page(of, after) {
+      const rows = sql.pages[of].all(after, PAGE_ROWS);
+      const last = rows.length < PAGE_ROWS ? undefined : rows.at(-1);
+      const key = last?.[PAGE_KEY[of]];
+      const next = typeof key === "string" || typeof key === "number" ? key : null;
+      return { kind: "page", rows: JSON.stringify(rows.map(FROM_ROW[of])), next };
+    },
+    history(query, before) {
+      const rows = sql.history.all(
+        before?.atMs ?? query.toMs ?? Number.MAX_VALUE,
+        before?.row ?? -1,
+        query.fromMs ?? -Number.MAX_VALUE,
+        HISTORY_SCAN_ROWS,
+      );
+      const last = rows.length < HISTORY_SCAN_ROWS ? undefined : rows.at(-1);
+      const wanted = rows
+        .filter(
+          (row) =>
+            (query.feature === undefined || row.feature === query.feature) &&
+            (query.user === undefined || row.user === query.user),
+        )
+        .slice(0, query.limit);
+      return {
+        kind: "history",
+        rows: JSON.stringify(wanted.map(historyRow)),
+        next: last === undefined ? null : { atMs: Number(last.at), row: Number(last.id) },
+      };
+    },
+  };
+}
+
+const PAGE_KEY = {
+  facts: "name",
+  sessions: "session",
+  holds: "id",
+  revoked: "session",
+  tombstones: "session",
+} as const;
+
+/** A row as the port says it. */
+const FROM_ROW: Record<PagedTable, (row: Row) => unknown> = {
+  facts: (row) => [row.name, row.value],
+  sessions: (row) => ({
+    session: row.session,
+    n: row.n,
+    feature: row.feature,
+    version: row.version,
+    seats: row.seats,
+    holder: holderOf(row),
+    lifeMs: row.life_ms,
+    epoch: row.epoch,
+    grantedAtMs: row.granted_at,
+    holdMs: row.hold_ms,
+  }),
+  holds: (row) => ({
+    session: row.session,
+    feature: row.feature,
+    seats: row.seats,
+    epoch: row.epoch,
+    holdMs: row.hold_ms,
+  }),
+  revoked: (row) => row.session,
+  tombstones: (row) => ({ session: row.session, n: row.n }),
+};
+
+function historyRow(row: Row): { [Field in keyof HistoryRow]: unknown } {
+  return {
+    session: row.session,
+    feature: row.feature,
+    seats: row.seats,
+    holder: holderOf(row),
+    grantedAtMs: row.granted_at,
+    endedAtMs: row.ended_at,
+    reason: row.reason,
+    endedBy: row.ended_by,
+    deniedCode: row.denied_code,
+  };
+}
+
+function holderOf(row: Row): unknown {
+  const holder = { user: row.user, host: row.host };
+  return row.process === null ? holder : { ...holder, process: row.process };
+}
+
+function prepareAll(db: DatabaseSync) {
+  const sql = (text: string): StatementSync => db.prepare(text);
+  return {
+    begin: sql("BEGIN IMMEDIATE"),
+    commit: sql("COMMIT"),
+    sequence: sql("SELECT sequence FROM meta"),
+    setSequence: sql("UPDATE meta SET sequence = ?"),
+    tombstones: sql("SELECT count(*) AS tombstones FROM tombstones"),
+    setFact: sql("INSERT OR REPLACE INTO facts VALUES (?, ?)"),
+    openRow: sql("SELECT history FROM sessions WHERE session = ?"),
+    addGranted: sql(`INSERT OR REPLACE INTO history
+      (id, at, session, feature, seats, user, host, process, granted_at)
+      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`),
+    addDenied: sql(`INSERT INTO history
+      (at, session, feature, seats, user, host, process, ended_at, denied_code)
+      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`),
+    endRow: sql("UPDATE history SET ended_at = ?, reason = ?, ended_by = ? WHERE id = ?"),
+    setSession: sql(`INSERT OR REPLACE INTO sessions
+      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`),
+    endSession: sql("DELETE FROM sessions WHERE session = ?"),
+    hold: sql(`INSERT INTO holds (session, feature, seats, epoch, hold_ms)
+      SELECT session, feature, seats, epoch, ? FROM sessions WHERE session = ?`),
+    endHolds: sql("DELETE FROM holds WHERE session = ?"),
+    adoptSessions: sql("UPDATE sessions SET epoch = ? WHERE feature = ? AND epoch = ?"),
+    adoptHolds: sql("UPDATE holds SET epoch = ? WHERE feature = ? AND epoch = ?"),
+    revoke: sql("INSERT OR REPLACE INTO revoked VALUES (?, ?, ?, ?)"),
+    endRevoked: sql("DELETE FROM revoked WHERE session = ?"),
+    tombstone: sql("SELECT n FROM tombstones WHERE session = ?"),
+    setTombstone: sql("INSERT OR REPLACE INTO tombstones VALUES (?, ?, ?)"),
+    pruneTombstones: sql(`DELETE FROM tombstones WHERE session IN
+      (SELECT session FROM tombstones WHERE at < ? ORDER BY at LIMIT ?)`),
+    pruneSurplus: sql(`DELETE FROM tombstones WHERE session IN
+      (SELECT session FROM tombstones ORDER BY at LIMIT ?)`),
+    pruneRevoked: sql(`DELETE FROM revoked WHERE session IN
+      (SELECT session FROM revoked WHERE at < ? AND session NOT IN (SELECT session FROM sessions)
+       LIMIT ?)`),
+    // A use that is still open is kept, however old.
+    pruneHistory: sql(`DELETE FROM history WHERE id IN
+      (SELECT id FROM history WHERE at < ? AND ended_at IS NOT NULL ORDER BY at LIMIT ?)`),
+    history: sql(`SELECT * FROM history
+      WHERE (at, id) < (?, ?) AND at >= ? ORDER BY at DESC, id DESC LIMIT ?`),
+    pages: {
+      facts: sql("SELECT * FROM facts WHERE name > ? ORDER BY name LIMIT ?"),
+      sessions: sql("SELECT * FROM sessions WHERE session > ? ORDER BY session LIMIT ?"),
+      holds: sql("SELECT * FROM holds WHERE id > ? ORDER BY id LIMIT ?"),
+      revoked: sql("SELECT session FROM revoked WHERE session > ? ORDER BY session LIMIT ?"),
+      tombstones: sql(
+        "SELECT session, n FROM tombstones WHERE session > ? ORDER BY session LIMIT ?",
+      ),
+    } satisfies Record<PagedTable, StatementSync>,
+  };
+}

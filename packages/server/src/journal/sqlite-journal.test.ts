@@ -1,0 +1,154 @@
+import { mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import type { JournalUnderTest } from "./journal.conformance.ts";
+import { endOf, grantOf, journalConformance, NOW_MS } from "./journal.conformance.ts";
+import { JournalFailedError } from "./journal.ts";
+import { FolderLockedError, openSqliteJournal } from "./sqlite-journal.ts";
+
+const DAY_MS = 24 * 3_600_000;
+
+journalConformance("sqlite", () => underTest(newFolder()));
+
+function newFolder(): string {
+  return mkdtempSync(join(tmpdir(), "quorate-journal-"));
+}
+
+async function underTest(folder: string): Promise<JournalUnderTest> {
+  const journal = await openSqliteJournal(folder, { nowMs: () => NOW_MS });
+  return {
+    journal,
+    reopen: async () => {
+      await journal.close();
+      return underTest(folder);
+    },
+    dispose: async () => {
+      await journal.close();
+      rmSync(folder, { recursive: true });
+    },
+  };
+}
+
+describe("sqlite journal", () => {
+  let folder: string;
+  beforeEach(() => {
+    folder = newFolder();
+  });
+  afterEach(() => rmSync(folder, { recursive: true }));
+
+  test("only the owner reads its files", async () => {
+    const journal = await openSqliteJournal(folder);
+    await journal.append([grantOf("s")]);
+    for (const file of ["journal.db", "journal.db-wal", "lock.db", "serve.pid"]) {
+      expect((statSync(join(folder, file)).mode & 0o777).toString(8)).toBe("600");
+    }
+    await journal.close();
+  });
+
+  test("a folder is opened once, also within a process, and is free after closing", async () => {
+    const journal = await openSqliteJournal(folder);
+    const second = openSqliteJournal(folder);
+    await expect(second).rejects.toThrow(FolderLockedError);
+    await expect(second).rejects.toThrow(`pid ${process.pid}`);
+    await journal.append([grantOf("s")]);
+    await journal.close();
+    const third = await openSqliteJournal(folder);
+    expect((await third.recover()).sessions.length).toBe(1);
+    await third.close();
+  });
+
+  test("a damaged file is refused in plain words", async () => {
+    writeFileSync(join(folder, "journal.db"), "no database, just some text ".repeat(400));
+    const opening = openSqliteJournal(folder);
+    await expect(opening).rejects.toThrow(JournalFailedError);
+    await expect(opening).rejects.toThrow(/journal\.db is damaged: keep a copy, move it out/);
+  });
+
+  test("a sync is seen while it runs", async () => {
+    const journal = await openSqliteJournal(folder);
+    expect(journal.syncingSinceMs()).toBeNull();
+    const before = performance.now();
+    const appended = journal.append([grantOf("s")]);
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(journal.syncingSinceMs()).toBeGreaterThanOrEqual(before);
+    await appended;
+    expect(journal.syncingSinceMs()).toBeNull();
+    await journal.close();
+  });
+
+  test("appends of one turn share a commit, and all of them resolve", async () => {
+    const journal = await openSqliteJournal(folder);
+    const appends = Array.from({ length: 950 }, (_, index) =>
+      journal.append([grantOf(`s${index}`)]),
+    );
+    await appends[0];
+    // The first answer speaks for the whole commit.
+    expect(journal.syncedSequence()).toBe(950);
+    await Promise.all(appends);
+    await journal.close();
+  });
+
+  test("after an entry that can't be written every append rejects; what was synced stays", async () => {
+    const journal = await openSqliteJournal(folder);
+    await journal.append([grantOf("a")]);
+    const broken = journal.append([grantOf("b"), grantOf("c", { seats: Number.NaN })]);
+    await expect(broken).rejects.toThrow(JournalFailedError);
+    await expect(journal.append([grantOf("d")])).rejects.toThrow(JournalFailedError);
+    await journal.close();
+    const reopened = await openSqliteJournal(folder);
+    const { sessions, sequence } = await reopened.recover();
+    expect(sessions.map((session) => session.session)).toEqual(["a"]);
+    expect(sequence).toBe(1);
+    await reopened.close();
+  });
+
+  test("appends made while the state is read wait for it, and are not in it", async () => {
+    const journal = await openSqliteJournal(folder);
+    const first = Array.from({ length: 2_500 }, (_, index) => grantOf(`a${index}`));
+    await journal.append(first);
+    const recovering = journal.recover();
+    const appended = journal.append([grantOf("b")]);
+    const recovered = await recovering;
+    expect(recovered.sessions.length).toBe(first.length);
+    expect(recovered.sequence).toBe(first.length);
+    await appended;
+    await journal.close();
+  });
+
+  test("old history and tombstones are pruned step by step, an open use never", async () => {
+    let nowMs = NOW_MS;
+    const journal = await openSqliteJournal(folder, {
+      retentionMs: 10 * DAY_MS,
+      nowMs: () => nowMs,
+    });
+    const ended = Array.from({ length: 300 }, (_, index) => [
+      grantOf(`s${index}`),
+      endOf(`s${index}`),
+    ]);
+    await journal.append([...ended.flat(), grantOf("open")]);
+    const fact = { kind: "fact", name: "mark", value: "m" } as const;
+    nowMs += 2 * DAY_MS;
+    for (let step = 0; step < 4; step += 1) await journal.append([fact]);
+    expect((await journal.recover()).tombstones).toEqual([]);
+    expect((await journal.history({ limit: 1_000 })).length).toBe(301);
+    nowMs += 9 * DAY_MS;
+    await journal.append([fact]);
+    const left = (await journal.history({ limit: 1_000 })).length;
+    expect(left).toBeGreaterThan(1);
+    expect(left).toBeLessThan(301);
+    for (let step = 0; step < 4; step += 1) await journal.append([fact]);
+    expect(await journal.history({ limit: 1_000 })).toMatchObject([{ session: "open" }]);
+    await journal.close();
+  });
+
+  test("the history is searched in stretches to its end", async () => {
+    const journal = await openSqliteJournal(folder, { nowMs: () => NOW_MS });
+    const holder = { user: "rare", host: "h" };
+    const grants = Array.from({ length: 4_500 }, (_, index) => grantOf(`s${index}`));
+    await journal.append([grantOf("first", { holder }), ...grants, grantOf("last", { holder })]);
+    const rows = await journal.history({ user: "rare", limit: 5 });
+    expect(rows.map((row) => row.session)).toEqual(["last", "first"]);
+    await journal.close();
+  });
+});
