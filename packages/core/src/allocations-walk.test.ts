@@ -337,6 +337,11 @@ test("the record agrees with a model of seats in places through every walk", () 
           const lifeMs = entryOf(change, receiver)?.lifeMs ?? 0;
           expect(lifeMs).toBeGreaterThanOrEqual(longestLife(record, step));
         }
+        for (const [member, { epoch, lifeMs }] of Object.entries(record.allocated)) {
+          const after = entryOf(change, member);
+          if (step.kind === "setLife" || after?.epoch !== epoch) continue;
+          expect(after.lifeMs).toBeGreaterThanOrEqual(lifeMs);
+        }
         record = frozen(change);
         model = expected;
       }

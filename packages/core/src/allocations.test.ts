@@ -218,6 +218,7 @@ describe("license change and borrowing", () => {
 
   test("a broken record is not healed by a resize", () => {
     expect(faultOf(resize({ ...shared(), free: 3 }, 12, 2))).toBe("conservation");
+    expect(faultOf(resize({ ...shared(), free: 3, debt: 1 }, 12, 2))).toBe("conservation");
   });
 
   test("whatever comes back pays the debt before it is free", () => {

@@ -81,6 +81,32 @@ describe("planMove", () => {
     ]);
   });
 
+  test("empties a member for a request, and no further member for comfort", () => {
+    const others = [
+      { member: "a", unused: 6 },
+      { member: "b", unused: 5 },
+      { member: "c", unused: 5 },
+    ];
+    const move = { member: "me", free: 0, reserved: 0, others };
+    expect(planMove({ ...move, want: 6 })?.asks).toEqual([
+      { member: "a", seats: 6 },
+      { member: "b", seats: 1 },
+      { member: "c", seats: 1 },
+    ]);
+    expect(planMove({ ...move, want: 1 })?.asks).toEqual([
+      { member: "a", seats: 2 },
+      { member: "b", seats: 1 },
+      { member: "c", seats: 1 },
+    ]);
+  });
+
+  test("in the background takes nothing of the last seats of a member", () => {
+    const others = [{ member: "a", unused: DONOR_KEEPS_SEATS + 1 }];
+    const move = { member: "me", free: 0, reserved: 0, others, background: true };
+    expect(planMove({ ...move, want: 1 })?.asks).toEqual([{ member: "a", seats: 1 }]);
+    expect(planMove({ ...move, want: 2 })).toBeNull();
+  });
+
   test("leaves seats that are promised to others", () => {
     const move = { member: "me", want: 2, others: [] };
     expect(planMove({ ...move, free: 3, reserved: 2 })).toBeNull();

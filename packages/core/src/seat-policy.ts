@@ -48,6 +48,7 @@ export interface MoveInput {
  */
 export function planMove(input: MoveInput): MovePlan | null {
   const { member, want, few = FEW_SEATS, background = false } = input;
+  if (!Number.isSafeInteger(want) || want < 1) return null;
   const free = Math.max(0, input.free - input.reserved);
   const donors = input.others
     .filter((other) => other.member !== member && other.unused > 0)
@@ -56,7 +57,6 @@ export function planMove(input: MoveInput): MovePlan | null {
   const unused = donors.reduce((sum, donor) => sum + donor.left, free);
   const keep = background ? DONOR_KEEPS_SEATS : 0;
 
-  if (!Number.isSafeInteger(want) || want < 1) return null;
   let missing = want - Math.min(want, free);
   // From the fewest members that can give it: every further call is one more that can fail.
   for (const donor of donors) {
