@@ -25,6 +25,16 @@ export const PEER_KINDS = [
 
 export type PeerKind = (typeof PEER_KINDS)[number];
 
+/** The shape of the body of each kind. */
+export const PEER_SCHEMAS = {
+  report: "PeerReport",
+  collect: "PeerCollect",
+  seats: "PeerSeats",
+  "give-back": "PeerGiveBack",
+  "hand-over": "PeerHandOver",
+  "pass-on": "PeerPassOn",
+} as const satisfies Record<PeerKind, SchemaName>;
+
 export function authorizationPath(session: string): string {
   return `${AUTHORIZATIONS_PATH}/${session}`;
 }
@@ -279,15 +289,6 @@ export const ROUTES: readonly Route[] = [
 export function methodsAt(path: string): Method[] {
   return ROUTES.filter((route) => matches(route.path, path)).map((route) => route.method);
 }
-
-const PEER_SCHEMAS = {
-  report: "PeerReport",
-  collect: "PeerCollect",
-  seats: "PeerSeats",
-  "give-back": "PeerGiveBack",
-  "hand-over": "PeerHandOver",
-  "pass-on": "PeerPassOn",
-} as const satisfies Record<PeerKind, SchemaName>;
 
 function peerRoute(kind: PeerKind): Route {
   return {

@@ -1,0 +1,271 @@
+/**
+ * The three calls about a session, served on node:http directly.
+ *
+ *   POST   /v1/authorizations                       checkout
+ *   POST   /v1/authorizations/{session}/heartbeat   heartbeat
+ *   DELETE /v1/authorizations/{session}             release, or revoke
+ *
+ * They are nearly all of a pool's traffic, so nothing stands between them and the socket: no router, no
+ * hooks, no compiled schema. There is no second implementation of them behind Fastify, so the two cannot
+ * differ; everything this function does not know is Fastify's.
+ *
+ * Deliberately absent: the log of requests. Secrets travel in their headers and bodies.
+ */
+import type { IncomingMessage, ServerResponse } from "node:http";
+import { BODY_BYTES_MAX, isRefusal, refuse } from "@quorate/core";
+import type { Refusal } from "@quorate/core";
+import { AUTHORIZATIONS_PATH, SESSION_HEADER } from "@quorate/protocol";
+import type { Answer, Granted, ReleaseAnswer } from "@quorate/protocol";
+import type { MemberApi } from "../member/api.ts";
+import type { Log } from "../member/ports.ts";
+import type { AdministratorCheck } from "./administrator.ts";
+import { isJsonMediaType, NOT_JSON, parseJson, readBody } from "./body-reader.ts";
+import type { HttpLimits } from "./http-limits.ts";
+import { INTERNAL_ERROR, sendProblem } from "./problem-replies.ts";
+import {
+  isSession,
+  readCheckoutBody,
+  readHeartbeatBody,
+  readReleaseQuery,
+} from "./session-bodies.ts";
+import type { Tally } from "./tally.ts";
+
+export interface HotPathOptions {
+  readonly member: MemberApi;
+  readonly administrator: AdministratorCheck;
+  readonly limits: HttpLimits;
+  readonly lagMs: () => number;
+  readonly log: Log;
+  readonly tally: Tally;
+}
+
+/** False when the request is none of the three: nothing was done with it then. */
+export type HotPath = (request: IncomingMessage, response: ServerResponse) => boolean;
+
+const HEARTBEAT_END = "/heartbeat";
+
+export function createHotPath(options: HotPathOptions): HotPath {
+  const { member, administrator, limits, lagMs, log, tally } = options;
+
+  return (request, response) => {
+    const url = request.url ?? "";
+    if (!url.startsWith(AUTHORIZATIONS_PATH)) return false;
+    const question = url.indexOf("?");
+    const query = question === -1 ? "" : url.slice(question + 1);
+    const rest = url.slice(AUTHORIZATIONS_PATH.length, question === -1 ? undefined : question);
+    if (request.method === "POST") {
+      if (rest === "") {
+        checkout(request, response, query);
+        return true;
+      }
+      if (rest.endsWith(HEARTBEAT_END) && isOneSegment(rest, HEARTBEAT_END.length)) {
+        heartbeat(request, response, rest.slice(1, -HEARTBEAT_END.length), query);
+        return true;
+      }
+    } else if (request.method === "DELETE" && isOneSegment(rest, 0)) {
+      release(request, response, rest.slice(1), query);
+      return true;
+    }
+    return false;
+  };
+
+  function checkout(request: IncomingMessage, response: ServerResponse, query: string): void {
+    if (lagMs() > limits.lagNewMs) return refused(response, busy());
+    const secret = secretOf(request);
+    if (secret === null) return refused(response, SECRET_MISSING);
+    if (query !== "") return refused(response, NO_QUERY);
+    if (!isJsonMediaType(request.headers["content-type"])) return refused(response, NOT_JSON);
+    readBody(request, BODY_BYTES_MAX, limits.drainBytesMax, (refusal, bytes) => {
+      if (refusal !== null) return refused(response, refusal);
+      const parsed = parseJson(bytes);
+      if (!("value" in parsed)) return refused(response, parsed);
+      const body = readCheckoutBody(parsed.value);
+      if (typeof body === "string") return refused(response, refuse("bad-request", body));
+      // The body is fresh from the parser and nobody else's: the secret goes into it, not into a copy.
+      const asked = Object.assign(body, { secret });
+      return grant(response, () => member.checkout(asked), isCreated);
+    });
+  }
+
+  function heartbeat(
+    request: IncomingMessage,
+    response: ServerResponse,
+    session: string,
+    query: string,
+  ): void {
+    if (lagMs() > limits.lagHeartbeatMs) return refused(response, busy());
+    const secret = secretOf(request);
+    if (secret === null) return refused(response, SECRET_MISSING);
+    if (!isSession(session)) return refused(response, NOT_A_SESSION);
+    if (query !== "") return refused(response, NO_QUERY);
+    const contentType = request.headers["content-type"];
+    if (contentType !== undefined && !isJsonMediaType(contentType)) {
+      return refused(response, NOT_JSON);
+    }
+    readBody(request, BODY_BYTES_MAX, limits.drainBytesMax, (refusal, bytes) => {
+      if (refusal !== null) return refused(response, refusal);
+      // Nothing in a heartbeat is required, so a body is not either.
+      if (bytes.length > 0 && contentType === undefined) return refused(response, NOT_JSON);
+      const parsed = bytes.length > 0 ? parseJson(bytes) : { value: {} };
+      if (!("value" in parsed)) return refused(response, parsed);
+      const body = readHeartbeatBody(parsed.value);
+      if (typeof body === "string") return refused(response, refuse("bad-request", body));
+      const heard = Object.assign(body, { session, secret });
+      return grant(response, () => member.heartbeat(heard), isConverted);
+    });
+  }
+
+  function release(
+    request: IncomingMessage,
+    response: ServerResponse,
+    session: string,
+    query: string,
+  ): void {
+    const secret = secretOf(request);
+    if (secret === null) {
+      const { authorization } = request.headers;
+      if (authorization === undefined || request.headers[SESSION_HEADER] !== undefined) {
+        return refused(response, NOBODY);
+      }
+      const refusal = administrator(authorization);
+      if (refusal !== null) return refused(response, refusal);
+    }
+    if (!isSession(session)) return refused(response, NOT_A_SESSION);
+    const words = readReleaseQuery(query);
+    if (typeof words === "string") return refused(response, refuse("bad-request", words));
+    try {
+      member
+        .release({
+          session,
+          administrator: secret === null,
+          ...(secret === null ? {} : { secret }),
+          ...words,
+        })
+        .then(
+          (answer) => sendReleased(response, answer),
+          (error: unknown) => failed(response, error),
+        );
+    } catch (error) {
+      failed(response, error);
+    }
+  }
+
+  function grant(
+    response: ServerResponse,
+    ask: () => Answer | Promise<Answer>,
+    isNew: (granted: Granted) => boolean,
+  ): void {
+    try {
+      const answer = ask();
+      if (answer instanceof Promise) {
+        answer.then(
+          (settled) => sendAnswer(response, settled, isNew),
+          (error: unknown) => failed(response, error),
+        );
+      } else sendAnswer(response, answer, isNew);
+    } catch (error) {
+      failed(response, error);
+    }
+  }
+
+  function sendAnswer(
+    response: ServerResponse,
+    answer: Answer,
+    isNew: (granted: Granted) => boolean,
+  ): void {
+    if (isRefusal(answer)) return refused(response, answer);
+    tally.answered += 1;
+    sendJson(response, isNew(answer) ? 201 : 200, textOf(answer));
+  }
+
+  function sendReleased(response: ServerResponse, answer: ReleaseAnswer): void {
+    if (isRefusal(answer)) return refused(response, answer);
+    tally.answered += 1;
+    if (answer.reached) {
+      response.writeHead(204, NO_BODY_HEADERS);
+      response.end();
+    } else sendJson(response, 202, JSON.stringify(answer));
+  }
+
+  function refused(response: ServerResponse, refusal: Refusal): void {
+    tally.refused(refusal.refused);
+    sendProblem(response, refusal);
+  }
+
+  function failed(response: ServerResponse, error: unknown): void {
+    log.error("a call about a session failed", { error });
+    if (response.headersSent) response.destroy();
+    else refused(response, INTERNAL_ERROR);
+  }
+
+  function busy(): Refusal {
+    return refuse("busy", "This server is overloaded. Back off, then ask again or ask another.", {
+      retryAfterMs: limits.busyRetryMs,
+    });
+  }
+}
+
+const NO_BODY_HEADERS = ["Cache-Control", "no-store", "X-Content-Type-Options", "nosniff"];
+
+const SECRET_MISSING = refuse(
+  "not-your-session",
+  "Send the secret of the session, 43 characters of base64url, in the header Quorate-Session.",
+);
+const NOBODY = refuse(
+  "not-your-session",
+  "Send the secret of the session in the header Quorate-Session, or an administrator's token.",
+);
+const NOT_A_SESSION = refuse("bad-request", "A session is 43 characters of base64url.");
+const NO_QUERY = refuse("bad-request", "This call takes no query; put everything into the body.");
+
+function isCreated(granted: Granted): boolean {
+  return granted.created;
+}
+
+function isConverted(granted: Granted): boolean {
+  return granted.converted === true;
+}
+
+/** Whether `rest` without its end is a slash and then one segment that is not empty. */
+function isOneSegment(rest: string, endLength: number): boolean {
+  return (
+    rest.length > 1 + endLength &&
+    rest.charCodeAt(0) === 47 &&
+    rest.indexOf("/", 1) === (endLength === 0 ? -1 : rest.length - endLength)
+  );
+}
+
+/** A secret of another shape is treated like none: it cannot be the secret of any session. */
+function secretOf(request: IncomingMessage): string | null {
+  const secret = request.headers[SESSION_HEADER];
+  return isSession(secret) ? secret : null;
+}
+
+/** The status says `created`; everything else is the body. Undefined members vanish in JSON. */
+function textOf(granted: Granted): string {
+  return JSON.stringify({
+    session: granted.session,
+    feature: granted.feature,
+    seats: granted.seats,
+    member: granted.member,
+    lifeMs: granted.lifeMs,
+    heartbeatMs: granted.heartbeatMs,
+    token: granted.token,
+    pool: granted.pool,
+    converted: granted.converted,
+  });
+}
+
+function sendJson(response: ServerResponse, status: number, text: string): void {
+  response.writeHead(status, [
+    "Content-Type",
+    "application/json",
+    "Content-Length",
+    String(Buffer.byteLength(text)),
+    "Cache-Control",
+    "no-store",
+    "X-Content-Type-Options",
+    "nosniff",
+  ]);
+  response.end(text);
+}

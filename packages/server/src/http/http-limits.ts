@@ -1,0 +1,39 @@
+/** Every bound of the HTTP face, by name and with its unit. */
+export interface HttpLimits {
+  readonly connectionsMax: number;
+  readonly headersBytesMax: number;
+  readonly headersMs: number;
+  /** From the first byte of a request to the last: what ends slow bodies. */
+  readonly requestMs: number;
+  /** An idle connection is kept this long: a client's heartbeats mostly find one open. */
+  readonly keepAliveMs: number;
+  /** How much of a body that is too large is read and thrown away, so that the refusal is read. */
+  readonly drainBytesMax: number;
+  readonly eventStreamsMax: number;
+  /** A stream whose reader is this far behind is cut; the reader starts again from the lists. */
+  readonly eventBufferBytesMax: number;
+  readonly eventKeepAliveMs: number;
+  /** Past this event-loop lag new requests are told to back off (design section 4.4). */
+  readonly lagNewMs: number;
+  /** Past this one heartbeats are, too; they come last. */
+  readonly lagHeartbeatMs: number;
+  readonly busyRetryMs: number;
+  /** After this, `close` cuts what still runs. */
+  readonly closeGraceMs: number;
+}
+
+export const HTTP_LIMITS: HttpLimits = {
+  connectionsMax: 20_000,
+  headersBytesMax: 16 * 1024,
+  headersMs: 10_000,
+  requestMs: 15_000,
+  keepAliveMs: 30_000,
+  drainBytesMax: 1024 * 1024,
+  eventStreamsMax: 100,
+  eventBufferBytesMax: 256 * 1024,
+  eventKeepAliveMs: 15_000,
+  lagNewMs: 50,
+  lagHeartbeatMs: 500,
+  busyRetryMs: 500,
+  closeGraceMs: 2_000,
+};

@@ -1,0 +1,233 @@
+/**
+ * The HTTP face of one member (design section 5): it parses, asks the member and serialises, and decides
+ * nothing about seats.
+ *
+ *   node:http ──> hot path (checkout, heartbeat, release)
+ *        └──────> Fastify (lists, license, events, administrator, members, probes)
+ *
+ * Whatever a client does wrong is answered with a problem document and a status below 500. Which address
+ * to listen on is the caller's business. Secrets are never logged: there is no log of requests at all.
+ */
+import { createServer } from "node:http";
+import type { IncomingMessage, Server, ServerResponse } from "node:http";
+import type { AddressInfo, Socket } from "node:net";
+import type { Duplex } from "node:stream";
+import Fastify from "fastify";
+import type { FastifyError, FastifyReply, FastifyRequest } from "fastify";
+import { refuse } from "@quorate/core";
+import type { Refusal } from "@quorate/core";
+import { methodsAt } from "@quorate/protocol";
+import type { MemberApi } from "../member/api.ts";
+import type { Log } from "../member/ports.ts";
+import { administratorCheck } from "./administrator.ts";
+import { addAdministratorRoutes } from "./administrator-routes.ts";
+import { NOT_JSON } from "./body-reader.ts";
+import { createLagMeter } from "./event-loop-lag.ts";
+import type { LagMeter } from "./event-loop-lag.ts";
+import { createEventStreams } from "./events.ts";
+import { createHotPath } from "./hot-path.ts";
+import { HTTP_LIMITS } from "./http-limits.ts";
+import type { HttpLimits } from "./http-limits.ts";
+import { createMetrics } from "./metrics.ts";
+import { addPeerRoutes } from "./peer-routes.ts";
+import {
+  INTERNAL_ERROR,
+  problemReply,
+  sendProblem,
+  sendProblemToSocket,
+} from "./problem-replies.ts";
+import { addReadRoutes } from "./read-routes.ts";
+import { readBodiesOf, RefusedError } from "./request-bodies.ts";
+import { unknownMember } from "./session-bodies.ts";
+import { createTally } from "./tally.ts";
+
+export interface HttpServerOptions {
+  readonly member: MemberApi;
+  /** Null: nobody is an administrator over HTTP. */
+  readonly adminToken: string | null;
+  readonly log: Log;
+  readonly host: string;
+  /** 0: the system chooses a free one. */
+  readonly port: number;
+  /** How late the event loop is; measured here when it is missing. */
+  readonly lagMs?: () => number;
+  readonly limits?: Partial<HttpLimits>;
+}
+
+export interface HttpServer {
+  readonly url: string;
+  readonly port: number;
+  /** Ends streams, waits a moment for answers that are on their way, then cuts the rest. */
+  close(): Promise<void>;
+}
+
+export async function createHttpServer(options: HttpServerOptions): Promise<HttpServer> {
+  const { member, log, host, port } = options;
+  const limits: HttpLimits = { ...HTTP_LIMITS, ...options.limits };
+  let meter: LagMeter | null = null;
+  const lagMs = options.lagMs ?? (() => meter?.lagMs() ?? 0);
+  const administrator = administratorCheck(options.adminToken);
+  const tally = createTally();
+  const streams = createEventStreams((listener) => member.subscribe(listener), limits);
+  const hotPath = createHotPath({ member, administrator, limits, lagMs, log, tally });
+  const server = createServer({
+    maxHeaderSize: limits.headersBytesMax,
+    headersTimeout: limits.headersMs,
+    requestTimeout: limits.requestMs,
+    keepAliveTimeout: limits.keepAliveMs,
+    connectionsCheckingInterval: Math.min(1_000, limits.requestMs),
+    // Checked below, with a problem document.
+    requireHostHeader: false,
+    noDelay: true,
+  });
+  server.maxConnections = limits.connectionsMax;
+
+  const app = Fastify({
+    logger: false,
+    exposeHeadRoutes: true,
+    return503OnClosing: false,
+    ajv: { customOptions: { coerceTypes: false, removeAdditional: false, useDefaults: false } },
+    serverFactory: (handler) => {
+      server.on("request", (request: IncomingMessage, response: ServerResponse) => {
+        if (request.headers.host === undefined && request.httpVersion === "1.1") {
+          sendProblem(response, HOST_MISSING);
+        } else if (!hotPath(request, response)) handler(request, response);
+      });
+      return server;
+    },
+    clientErrorHandler: refuseUnparsed,
+    frameworkErrors: (_error, _request, reply) => {
+      sendRefusal(reply, refuse("bad-request", "The path of the request is not well-formed."));
+    },
+  });
+  refuseExoticRequests(server);
+
+  function sendRefusal(reply: FastifyReply, refusal: Refusal, status?: number): void {
+    tally.refused(refusal.refused);
+    const problem = problemReply(refusal, status);
+    void reply.code(problem.status).headers(pairsOf(problem.headers)).send(problem.text);
+  }
+
+  app.addHook("onRequest", async (_request, reply) => {
+    void reply.headers({ "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff" });
+  });
+  const bytesOf = readBodiesOf(app, limits.drainBytesMax);
+
+  app.setNotFoundHandler((request, reply) => {
+    const path = request.url.split("?", 1)[0] ?? "";
+    const methods = methodsAt(path);
+    if (methods.length === 0) {
+      return sendRefusal(
+        reply,
+        refuse("not-found", "Nothing is at this path. GET /openapi.json lists what there is."),
+      );
+    }
+    const allowed = methods.includes("GET") ? [...methods, "HEAD"] : methods;
+    void reply.header("Allow", allowed.join(", "));
+    return sendRefusal(reply, refuse("method-not-allowed", `Here go ${allowed.join(", ")}.`));
+  });
+
+  app.setErrorHandler((error: FastifyError, _request: FastifyRequest, reply) => {
+    if (error instanceof RefusedError) return sendRefusal(reply, error.refusal);
+    if (error.code === "FST_ERR_CTP_INVALID_MEDIA_TYPE") return sendRefusal(reply, NOT_JSON);
+    if (error.validation !== undefined) {
+      return sendRefusal(reply, refuse("bad-request", complaintOf(error)));
+    }
+    const status = error.statusCode ?? 500;
+    if (error.code?.startsWith("FST_") && status >= 400 && status < 500) {
+      return sendRefusal(reply, refuse("bad-request", "The request is not well-formed."), status);
+    }
+    log.error("a call failed", { error });
+    return sendRefusal(reply, INTERNAL_ERROR);
+  });
+
+  const metrics = createMetrics(member, tally, streams, lagMs);
+  addReadRoutes(app, { member, streams, metrics, sendRefusal });
+  addAdministratorRoutes(app, { member, administrator, bytesOf, sendRefusal });
+  addPeerRoutes(app, { member, bytesOf, sendRefusal });
+
+  await app.listen({ host, port });
+  // Only now: setting up takes the event loop for longer than a busy server would.
+  if (options.lagMs === undefined) meter = createLagMeter();
+  const address = addressOf(server);
+  return {
+    url: `http://${address.family === "IPv6" ? `[${address.address}]` : address.address}:${address.port}`,
+    port: address.port,
+    close: async () => {
+      meter?.close();
+      streams.close();
+      const cut = setTimeout(() => server.closeAllConnections(), limits.closeGraceMs);
+      await app.close();
+      clearTimeout(cut);
+    },
+  };
+}
+
+export type SendRefusal = (reply: FastifyReply, refusal: Refusal, status?: number) => void;
+
+const HOST_MISSING = refuse("bad-request", "The header Host is missing.");
+const HEADERS_TOO_LARGE = refuse("too-large", "The headers of the request are too large.");
+const TOO_SLOW = refuse("bad-request", "The request did not arrive in time.");
+const NOT_HTTP = refuse("bad-request", "This is not a well-formed HTTP request.");
+const NO_TUNNELS = refuse("method-not-allowed", "CONNECT is not served here.");
+const NO_EXPECTATIONS = refuse("bad-request", "Only Expect: 100-continue can be met.");
+
+/** What Node's parser refuses before there is a request. */
+function refuseUnparsed(error: Error & { code?: string }, socket: Socket): void {
+  // A part of an answer may be on the wire already; Node's own handler looks at the same field.
+  const current: unknown = "_httpMessage" in socket ? socket._httpMessage : null;
+  const begun =
+    typeof current === "object" &&
+    current !== null &&
+    "headersSent" in current &&
+    current.headersSent === true;
+  if (!socket.writable || begun || error.code === "ECONNRESET") {
+    socket.destroy();
+    return;
+  }
+  switch (error.code ?? "") {
+    case "HPE_HEADER_OVERFLOW":
+      return sendProblemToSocket(socket, HEADERS_TOO_LARGE, 431);
+    case "ERR_HTTP_REQUEST_TIMEOUT":
+      return sendProblemToSocket(socket, TOO_SLOW, 408);
+    default:
+      return sendProblemToSocket(socket, NOT_HTTP);
+  }
+}
+
+/** Two things that Node answers without a body, or not at all, unless somebody listens. */
+function refuseExoticRequests(server: Server): void {
+  server.on("connect", (_request: IncomingMessage, socket: Duplex) => {
+    socket.on("error", () => socket.destroy());
+    sendProblemToSocket(socket, NO_TUNNELS);
+  });
+  server.on("checkExpectation", (_request: IncomingMessage, response: ServerResponse) => {
+    sendProblem(response, NO_EXPECTATIONS, 417);
+  });
+}
+
+/** Names the place that is wrong and never the value. */
+function complaintOf(error: FastifyError): string {
+  const first = error.validation?.[0];
+  const where = `${error.validationContext ?? "request"}${first?.instancePath ?? ""}`;
+  const unknown = first?.params["additionalProperty"];
+  if (typeof unknown === "string") return `${where}: ${unknownMember(unknown)}`;
+  return `${where} ${first?.message ?? "is not well-formed"}.`;
+}
+
+function pairsOf(flat: readonly string[]): Record<string, string> {
+  const pairs: Record<string, string> = {};
+  for (let index = 0; index + 1 < flat.length; index += 2) {
+    const [name, value] = [flat[index], flat[index + 1]];
+    if (name !== undefined && value !== undefined) pairs[name] = value;
+  }
+  return pairs;
+}
+
+function addressOf(server: Server): AddressInfo {
+  const address = server.address();
+  if (address === null || typeof address === "string") {
+    throw new Error("the server listens on no TCP port");
+  }
+  return address;
+}

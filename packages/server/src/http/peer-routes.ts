@@ -1,0 +1,35 @@
+/** `POST /v1/peer/*`: calls of other members, after their signature was checked. */
+import type { FastifyInstance } from "fastify";
+import { PEER_BODY_BYTES_MAX } from "@quorate/core";
+import { PEER_KINDS, PEER_PATH, PEER_SCHEMAS, SCHEMAS, SIGNATURE_HEADER } from "@quorate/protocol";
+import type { MemberApi } from "../member/api.ts";
+import type { SendRefusal } from "./http-server.ts";
+import { createPeerGuard } from "./peer-envelope.ts";
+import type { PeerEnvelope } from "./peer-envelope.ts";
+import type { BytesOf } from "./request-bodies.ts";
+
+export interface PeerRoutesOptions {
+  readonly member: MemberApi;
+  readonly bytesOf: BytesOf;
+  readonly sendRefusal: SendRefusal;
+}
+
+export function addPeerRoutes(app: FastifyInstance, options: PeerRoutesOptions): void {
+  const { member, bytesOf, sendRefusal } = options;
+  const guard = createPeerGuard(member.id, (id) => member.memberKey(id));
+
+  for (const kind of PEER_KINDS) {
+    app.post<{ Body: PeerEnvelope }>(
+      `${PEER_PATH}/${kind}`,
+      { bodyLimit: PEER_BODY_BYTES_MAX, schema: { body: SCHEMAS[PEER_SCHEMAS[kind]] } },
+      async (request, reply) => {
+        const header = request.headers[SIGNATURE_HEADER];
+        const signature = typeof header === "string" ? header : undefined;
+        const refusal = guard.check(request.body, bytesOf(request), signature);
+        if (refusal === null) return member.peer(request.body.from, request.body.call);
+        sendRefusal(reply, refusal);
+        return reply;
+      },
+    );
+  }
+}

@@ -1,0 +1,61 @@
+/**
+ * Refusals on their way out. Node's own responses and Fastify's replies, and the bare socket of a request
+ * that was never parsed, all send the same problem document and the same headers.
+ */
+import { STATUS_CODES } from "node:http";
+import type { ServerResponse } from "node:http";
+import type { Duplex } from "node:stream";
+import { refuse } from "@quorate/core";
+import type { Refusal } from "@quorate/core";
+import { PROBLEM_MEDIA_TYPE, problemOf } from "@quorate/protocol";
+
+/** Said when the server failed: the cause is for the log, not for strangers. */
+export const INTERNAL_ERROR = refuse(
+  "internal-error",
+  "The server failed while it answered. Ask another server of the pool; the log of this one says why.",
+);
+
+export interface ProblemReply {
+  readonly status: number;
+  readonly text: string;
+  /** Flat list of names and values, as `writeHead` takes it. */
+  readonly headers: string[];
+}
+
+/** `status` stands in for the table's where HTTP has a finer one. */
+export function problemReply(refusal: Refusal, status?: number): ProblemReply {
+  const problem = problemOf(refusal, status);
+  const text = JSON.stringify(problem);
+  const headers = [
+    "Content-Type",
+    PROBLEM_MEDIA_TYPE,
+    "Content-Length",
+    String(Buffer.byteLength(text)),
+    "Cache-Control",
+    "no-store",
+    "X-Content-Type-Options",
+    "nosniff",
+  ];
+  if (refusal.retryAfterMs !== undefined) {
+    headers.push("Retry-After", String(Math.ceil(refusal.retryAfterMs / 1_000)));
+  }
+  if (refusal.refused === "unauthorized")
+    headers.push("WWW-Authenticate", 'Bearer realm="quorate"');
+  return { status: problem.status, text, headers };
+}
+
+export function sendProblem(response: ServerResponse, refusal: Refusal, status?: number): void {
+  const reply = problemReply(refusal, status);
+  response.writeHead(reply.status, reply.headers);
+  response.end(reply.text);
+}
+
+/** For what Node's parser refused: there is no response object, only the socket, which is closed. */
+export function sendProblemToSocket(socket: Duplex, refusal: Refusal, status?: number): void {
+  const reply = problemReply(refusal, status);
+  let head = `HTTP/1.1 ${reply.status} ${STATUS_CODES[reply.status] ?? ""}\r\nConnection: close\r\n`;
+  for (let index = 0; index < reply.headers.length; index += 2) {
+    head += `${reply.headers[index]}: ${reply.headers[index + 1]}\r\n`;
+  }
+  socket.end(`${head}\r\n${reply.text}`);
+}

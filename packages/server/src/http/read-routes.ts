@@ -1,0 +1,77 @@
+/** What anybody may read: lists, the license, events, probes, metrics and the description of it all. */
+import type { FastifyInstance } from "fastify";
+import { isRefusal } from "@quorate/core";
+import { openApiDocument, SCHEMAS } from "@quorate/protocol";
+import type { AuthorizationsQuery } from "@quorate/protocol";
+import type { MemberApi } from "../member/api.ts";
+import { EVENT_STREAM_HEADERS } from "./events.ts";
+import type { EventStreams } from "./events.ts";
+import type { SendRefusal } from "./http-server.ts";
+import type { Metrics } from "./metrics.ts";
+
+export interface ReadRoutesOptions {
+  readonly member: MemberApi;
+  readonly streams: EventStreams;
+  readonly metrics: Metrics;
+  readonly sendRefusal: SendRefusal;
+}
+
+/** The version of the API, not of the program: it changes when a client has to. */
+const API_VERSION = "1.0.0";
+const NOTHING_ASKED = { schema: { querystring: SCHEMAS.NoQuery } };
+
+export function addReadRoutes(app: FastifyInstance, options: ReadRoutesOptions): void {
+  const { member, streams, metrics, sendRefusal } = options;
+  const openApi = JSON.stringify(openApiDocument(API_VERSION));
+
+  app.get<{ Querystring: AuthorizationsQuery }>(
+    "/v1/authorizations",
+    {
+      schema: { querystring: SCHEMAS.AuthorizationsQuery },
+      preValidation: async (request) => {
+        // A query is text; the schema wants the number. What is no number is left for it to refuse.
+        const query: Record<string, unknown> = { ...request.query };
+        const { limit } = query;
+        if (typeof limit === "string" && /^\d{1,9}$/.test(limit)) query["limit"] = Number(limit);
+        request.query = query;
+      },
+    },
+    (request) => member.authorizations(request.query),
+  );
+  app.get("/v1/features", NOTHING_ASKED, async () => member.features());
+  app.get("/v1/pool", NOTHING_ASKED, async () => member.pool());
+  app.get("/v1/license", NOTHING_ASKED, async (_request, reply) => {
+    const answer = member.license();
+    if (!isRefusal(answer)) return answer;
+    sendRefusal(reply, answer);
+    return reply;
+  });
+
+  app.get("/v1/events", NOTHING_ASKED, async (request, reply) => {
+    if (request.method === "HEAD") return reply.headers(EVENT_STREAM_HEADERS).send();
+    const refusal = streams.open(reply.raw);
+    // Too many streams is the clients' doing, so it gets the milder of the two statuses of `busy`.
+    if (refusal !== null) sendRefusal(reply, refusal, 429);
+    else reply.hijack();
+    return reply;
+  });
+
+  app.get("/metrics", async (_request, reply) =>
+    reply.type(metrics.contentType).send(await metrics.text()),
+  );
+  app.get("/livez", async () => ({ alive: true }));
+  app.get("/readyz", async (_request, reply) => {
+    const refusal = member.readiness();
+    if (refusal === null) return { ready: true };
+    sendRefusal(reply, refusal, 503);
+    return reply;
+  });
+  app.get("/openapi.json", async (_request, reply) => reply.type("application/json").send(openApi));
+  app.get("/", async () => ({
+    name: "Quorate",
+    about: "One member of a pool of floating-license servers.",
+    member: member.id,
+    openapi: "/openapi.json",
+    links: ["/v1/pool", "/v1/features", "/v1/authorizations", "/v1/license", "/v1/events"],
+  }));
+}

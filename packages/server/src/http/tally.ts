@@ -1,0 +1,19 @@
+/** What is counted about answers, for `/metrics`: cheap enough for the hot path. */
+import type { RefusalCode } from "@quorate/core";
+
+export interface Tally {
+  answered: number;
+  refused(code: RefusalCode): void;
+  refusals(): ReadonlyMap<RefusalCode, number>;
+}
+
+export function createTally(): Tally {
+  const refusals = new Map<RefusalCode, number>();
+  return {
+    answered: 0,
+    refused: (code) => {
+      refusals.set(code, (refusals.get(code) ?? 0) + 1);
+    },
+    refusals: () => refusals,
+  };
+}
