@@ -66,6 +66,7 @@ let retry: NodeJS.Timeout | null = null;
 let polling: NodeJS.Timeout | null = null;
 let dataVersion = -1;
 let closing = false;
+let ended = false;
 
 const database = open();
 if (database !== null) {
@@ -84,6 +85,7 @@ function open(): SqliteDatabase | null {
 }
 
 function receive(database: SqliteDatabase, message: ToWorker): void {
+  if (ended) return;
   switch (message.kind) {
     case "transact":
       if (!isWrite(message.transaction)) return void attempt(database, message);
@@ -207,7 +209,10 @@ function becomeLost(database: SqliteDatabase, error: unknown): void {
   end(database);
 }
 
+/** May come twice: a store can be lost while it is being closed. */
 function end(database: SqliteDatabase): void {
+  if (ended) return;
+  ended = true;
   if (retry !== null) clearTimeout(retry);
   if (polling !== null) clearInterval(polling);
   watches.clear();

@@ -115,6 +115,15 @@ describe("the file of a store", () => {
   });
 });
 
+test("a store that is lost while it is closed still closes", async () => {
+  const store = await open();
+  await put(store, "a");
+  unlinkSync(path);
+  const lost = expect(store.transact(putting("b"), DEADLINE_MS)).rejects.toThrow(StoreLostError);
+  await store.close();
+  await lost;
+});
+
 describe("several processes on one store", () => {
   test(
     "lose no acknowledged write while one after the other is killed",
