@@ -23,3 +23,23 @@ export const EXIT = {
 } as const;
 
 export type ExitCode = (typeof EXIT)[keyof typeof EXIT];
+
+/** The table for `quorate --help`; the type makes a code without words fail to compile. */
+const MEANINGS: Readonly<Record<keyof typeof EXIT, string>> = {
+  ok: "done",
+  failure: "failed; the message says why",
+  usage: "wrong command line; nothing was done",
+  denied: "refused by the license or a policy, or no seat is free",
+  unreachable: "no server answered",
+  licenseInvalid: "the license is not valid",
+  memberLives: "another process of this member lives: do not restart",
+  licenseOlder: "a newer license is installed",
+  licenseConflict: "another license with the same sequence is installed",
+};
+
+export function exitCodesHelp(): string {
+  const lines = Object.entries(MEANINGS).map(
+    ([name, meaning]) => `  ${String(Reflect.get(EXIT, name))}  ${meaning}`,
+  );
+  return `\nExit codes:\n${lines.join("\n")}`;
+}

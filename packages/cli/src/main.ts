@@ -7,7 +7,7 @@ import { licenseCommand } from "./commands/license.ts";
 import { memberCommand } from "./commands/member.ts";
 import { poolCommand } from "./commands/pool.ts";
 import { vendorCommand } from "./commands/vendor.ts";
-import { EXIT } from "./exit-codes.ts";
+import { EXIT, exitCodesHelp } from "./exit-codes.ts";
 import { tellFailure } from "./failure.ts";
 
 const COMMANDS = [vendorCommand, licenseCommand, poolCommand, memberCommand];
@@ -37,6 +37,7 @@ function program(): Command {
     .description("A pool of license servers: no single machine is needed, no seat is used twice")
     .exitOverride()
     .showSuggestionAfterError()
+    .addHelpText("after", exitCodesHelp())
     .configureOutput({
       outputError: (text, write) => write(text.replace(/^error: /, "quorate: ")),
     });

@@ -203,7 +203,9 @@ describe("a wrong command line", () => {
     },
   );
 
-  it("asking for help is not wrong", async () => {
+  it("asking for help is not wrong, and help tells the exit codes", async () => {
+    const help = await quorate("--help");
+    expect(help).toMatchObject({ code: 0, stdout: expect.stringMatching(/6 {2}another process/) });
     expect(await quorate("license --help")).toMatchObject({
       code: 0,
       stdout: expect.stringMatching(/install/),
