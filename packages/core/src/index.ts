@@ -8,7 +8,7 @@ export * from "./allocations.ts";
 export { beliefLeftMs } from "./client-belief.ts";
 export { begin as beginClientSession } from "./client-session.ts";
 export { believes, step as stepClientSession, wakeAfterMs } from "./client-session.ts";
-export { isBelieving } from "./client-asking.ts";
+export { CLIENT_SERVERS_MAX, isBelieving } from "./client-asking.ts";
 export type * from "./client-types.ts";
 export * from "./clocks.ts";
 export * from "./license.ts";

@@ -1,0 +1,102 @@
+/**
+ * The SDK for Node programs: a boot clock, kept connections, the servers of `QUORATE_SERVERS`, a holder that
+ * people recognise, and release when the process ends.
+ */
+import { hostname, uptime, userInfo } from "node:os";
+import type { Holder } from "@quorate/protocol";
+import { QuorateClient, type ClientOptions } from "./client.ts";
+import type { ClientClocks, ClientTimers } from "./environment.ts";
+import { httpWire } from "./http-wire.ts";
+import { nodeTransport } from "./node-transport.ts";
+
+export * from "./index.ts";
+
+export interface NodeClientOptions extends ClientOptions {
+  /** False: the program releases by itself when the process ends. */
+  readonly releaseOnExit?: boolean;
+}
+
+/** Reading the boot clock opens a file on Linux; within so little time it does not move by itself. */
+const BOOT_CACHE_MS = 20;
+const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
+
+/** A client for this process. Options that are given win over what the process offers. */
+export function nodeClient(options: NodeClientOptions = {}): QuorateClient {
+  const { releaseOnExit = true, ...given } = options;
+  const client = new QuorateClient({
+    servers: serversOf(process.env["QUORATE_SERVERS"]),
+    holder: nodeHolder(),
+    clocks: nodeClocks(),
+    timers: nodeTimers,
+    wire: httpWire(nodeTransport()),
+    ...given,
+  });
+  if (releaseOnExit) closeOnExit(client);
+  return client;
+}
+
+/** URLs between commas or spaces. */
+export function serversOf(text: string | undefined): readonly string[] {
+  return (text ?? "").split(/[\s,]+/).filter((server) => server !== "");
+}
+
+export function nodeHolder(): Holder {
+  return { user: userName(), host: hostname(), process: String(process.pid) };
+}
+
+/** The system's uptime counts sleep on Linux, macOS and Windows. */
+export function nodeClocks(): ClientClocks {
+  let bootMs = uptime() * 1000;
+  let readAtMs = performance.now();
+  return {
+    hasBootClock: true,
+    now() {
+      const monotonicMs = performance.now();
+      if (monotonicMs - readAtMs >= BOOT_CACHE_MS) {
+        bootMs = uptime() * 1000;
+        readAtMs = monotonicMs;
+      }
+      return { monotonicMs, bootMs: bootMs + (monotonicMs - readAtMs), wallMs: Date.now() };
+    },
+  };
+}
+
+const nodeTimers: ClientTimers = {
+  after(ms, callback, background) {
+    const timer = setTimeout(callback, ms);
+    if (background) timer.unref();
+    return () => clearTimeout(timer);
+  },
+};
+
+/** Releases when the event loop is empty or a signal ends the process. The returned function stops that. */
+function closeOnExit(client: QuorateClient): () => void {
+  const onSignal = (signal: NodeJS.Signals): void => {
+    // A program with a handler of its own decides by itself when it ends.
+    const isAlone = process.listenerCount(signal) === 1;
+    void client.close().finally(() => {
+      forget();
+      if (isAlone) process.kill(process.pid, signal);
+    });
+  };
+  const onEmpty = (): void => {
+    forget();
+    void client.close();
+  };
+  const forget = (): void => {
+    process.off("beforeExit", onEmpty);
+    for (const signal of SIGNALS) process.off(signal, onSignal);
+  };
+  process.once("beforeExit", onEmpty);
+  for (const signal of SIGNALS) process.on(signal, onSignal);
+  return forget;
+}
+
+function userName(): string {
+  try {
+    return userInfo().username;
+  } catch {
+    // A container's user may have no entry in the password file.
+    return "unknown";
+  }
+}
