@@ -1,5 +1,5 @@
 /** What every journal does, whatever keeps it. */
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import type { HistoryRow, Journal, JournalEntry, Recovered } from "./journal.ts";
 import { APPEND_ENTRIES_MAX, JournalFailedError } from "./journal.ts";

@@ -14,7 +14,7 @@ import type {
 
 /** Rows that one commit prunes at most, beyond two for each entry it writes: pruning keeps up, and stays short. */
 const PRUNE_ROWS_MIN = 100;
-const PAGE_ROWS = 1_000;
+const PAGE_ROWS = 250;
 /** Rows of history that are looked at before the next commit gets its turn. */
 const HISTORY_SCAN_ROWS = 2_000;
 const DAY_MS = 24 * 3_600_000;

@@ -145,10 +145,8 @@ function openJournal(): Tables {
   // Exclusive BEFORE the write-ahead log is first used: then there is no shared-memory file, whose mapping
   // would kill the process with a bus error on a full disk.
   db.exec("PRAGMA locking_mode = EXCLUSIVE");
-  const mode = db.prepare("PRAGMA journal_mode = WAL").get()?.journal_mode;
-  if (mode !== "wal")
-    throw new Error(`the folder's file system allows no write-ahead log (${String(mode)})`);
   db.exec(`
+    PRAGMA journal_mode = WAL;
     PRAGMA synchronous = FULL;
     PRAGMA fullfsync = 1;
     PRAGMA checkpoint_fullfsync = 1;
@@ -166,7 +164,11 @@ function openJournal(): Tables {
     );
   }
   // What an earlier process left in the log; an error here is better met now than under load.
-  db.exec("PRAGMA wal_checkpoint(TRUNCATE)");
+  const checkpoint = db.prepare("PRAGMA wal_checkpoint(TRUNCATE)").get();
+  // "-1 pages": there is no log. `PRAGMA journal_mode` says "wal" even when a sync failed while switching.
+  if (checkpoint?.busy !== 0 || checkpoint.log === -1) {
+    throw new Error("the disk does not take a write-ahead log: check the disk, then restart");
+  }
   syncFolder(folder);
   syncFolder(dirname(folder));
   return openTables(db, { retentionMs, tombstonesMax });

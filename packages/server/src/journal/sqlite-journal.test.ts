@@ -8,6 +8,7 @@ import { JournalFailedError } from "./journal.ts";
 import { FolderLockedError, openSqliteJournal } from "./sqlite-journal.ts";
 
 const DAY_MS = 24 * 3_600_000;
+const FACT = { kind: "fact", name: "mark", value: "m" } as const;
 
 journalConformance("sqlite", () => underTest(newFolder()));
 
@@ -103,6 +104,14 @@ describe("sqlite journal", () => {
     await reopened.close();
   });
 
+  test("a backlog that no disk would work off fails the journal", async () => {
+    const journal = await openSqliteJournal(folder);
+    const flood = journal.append(Array.from({ length: 500_001 }, () => FACT));
+    await expect(flood).rejects.toThrow("the disk is too slow");
+    await expect(journal.append([FACT])).rejects.toThrow(JournalFailedError);
+    await journal.close();
+  });
+
   test("appends made while the state is read wait for it, and are not in it", async () => {
     const journal = await openSqliteJournal(folder);
     const first = Array.from({ length: 2_500 }, (_, index) => grantOf(`a${index}`));
@@ -127,17 +136,16 @@ describe("sqlite journal", () => {
       endOf(`s${index}`),
     ]);
     await journal.append([...ended.flat(), grantOf("open")]);
-    const fact = { kind: "fact", name: "mark", value: "m" } as const;
     nowMs += 2 * DAY_MS;
-    for (let step = 0; step < 4; step += 1) await journal.append([fact]);
+    for (let step = 0; step < 4; step += 1) await journal.append([FACT]);
     expect((await journal.recover()).tombstones).toEqual([]);
     expect((await journal.history({ limit: 1_000 })).length).toBe(301);
     nowMs += 9 * DAY_MS;
-    await journal.append([fact]);
+    await journal.append([FACT]);
     const left = (await journal.history({ limit: 1_000 })).length;
     expect(left).toBeGreaterThan(1);
     expect(left).toBeLessThan(301);
-    for (let step = 0; step < 4; step += 1) await journal.append([fact]);
+    for (let step = 0; step < 4; step += 1) await journal.append([FACT]);
     expect(await journal.history({ limit: 1_000 })).toMatchObject([{ session: "open" }]);
     await journal.close();
   });

@@ -33,7 +33,7 @@ export interface SqliteJournalOptions {
   readonly nowMs?: () => number;
 }
 
-export const RETENTION_MS_DEFAULT = 400 * 24 * 3_600_000;
+const RETENTION_MS_DEFAULT = 400 * 24 * 3_600_000;
 /** Entries of one commit: it stays short, and so does the turn that sends it. */
 const COMMIT_ENTRIES_MAX = APPEND_ENTRIES_MAX;
 /** Entries whose promises are settled in one turn of the event loop. */
@@ -94,8 +94,9 @@ class SqliteJournal implements Journal {
 
   append(entries: readonly JournalEntry[]): Promise<void> {
     if (this.#failure !== null) return Promise.reject(this.#failure);
-    if (this.#closing !== null)
+    if (this.#closing !== null) {
       return Promise.reject(new JournalFailedError("the journal is closed"));
+    }
     if (entries.length === 0) return Promise.resolve();
     if (this.#waitingEntries + entries.length > WAITING_ENTRIES_MAX) {
       this.#fail(
