@@ -1,4 +1,4 @@
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { overIssues, type Hold, type Limit } from "./history-check.ts";
 
@@ -48,9 +48,9 @@ describe("the check of a history", () => {
   });
 
   it("keeps features apart and knows no seat of a feature without a license", () => {
-    expect(
-      overIssues([hold(1, 5), { ...hold(1, 5), feature: "cam" }], [limit(0, 1)]),
-    ).toEqual([{ feature: "cam", atMs: 1, held: 1, allowed: 0 }]);
+    expect(overIssues([hold(1, 5), { ...hold(1, 5), feature: "cam" }], [limit(0, 1)])).toEqual([
+      { feature: "cam", atMs: 1, held: 1, allowed: 0 },
+    ]);
   });
 
   it("ignores intervals that are empty and takes those without an end", () => {

@@ -91,6 +91,7 @@ function report(
     held: state.held,
     allowed: state.allowed,
   };
-  if (last?.feature === point.feature && last.atMs === point.atMs) found[found.length - 1] = finding;
+  if (last?.feature === point.feature && last.atMs === point.atMs)
+    found[found.length - 1] = finding;
   else found.push(finding);
 }

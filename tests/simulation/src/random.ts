@@ -61,8 +61,8 @@ export class Random {
     const copy = [...items];
     for (let index = copy.length - 1; index > 0; index -= 1) {
       const other = this.whole(0, index);
-      const moved = copy[index] as T;
-      copy[index] = copy[other] as T;
+      const moved = copy[index]!;
+      copy[index] = copy[other]!;
       copy[other] = moved;
     }
     return copy;

@@ -109,7 +109,7 @@ function push(heap: Entry[], entry: Entry): void {
   let index = heap.push(entry) - 1;
   while (index > 0) {
     const parent = (index - 1) >> 1;
-    const above = heap[parent] as Entry;
+    const above = heap[parent]!;
     if (!before(entry, above)) break;
     heap[index] = above;
     index = parent;
@@ -125,8 +125,8 @@ function pop(heap: Entry[]): void {
     let child = 2 * index + 1;
     if (child >= heap.length) break;
     const right = heap[child + 1];
-    if (right !== undefined && before(right, heap[child] as Entry)) child += 1;
-    const below = heap[child] as Entry;
+    if (right !== undefined && before(right, heap[child]!)) child += 1;
+    const below = heap[child]!;
     if (!before(below, last)) break;
     heap[index] = below;
     index = child;

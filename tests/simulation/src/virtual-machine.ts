@@ -8,7 +8,7 @@
  * them: no program can notice it.
  */
 import type { Clocks } from "@quorate/core";
-import type { Runtime } from "@quorate/server";
+import type { Runtime } from "./server-parts.ts";
 import type { Random } from "./random.ts";
 import type { Scheduler } from "./scheduler.ts";
 
@@ -77,10 +77,9 @@ export class VirtualMachine {
   }
 
   start(name: string, random: Random): VirtualProcess {
-    const process = new VirtualProcess(name, this, this.#scheduler, random, () =>
-      this.#processes.delete(process),
-    );
+    const process = new VirtualProcess(name, this, this.#scheduler, random);
     this.#processes.add(process);
+    process.onEnd(() => this.#processes.delete(process));
     return process;
   }
 
@@ -103,23 +102,16 @@ export class VirtualProcess {
   readonly machine: VirtualMachine;
   readonly #scheduler: Scheduler;
   readonly #random: Random;
-  readonly #onEnd: () => void;
+  readonly #endListeners: (() => void)[] = [];
   readonly #deferred: { readonly callback: () => void; readonly mayOvertake: boolean }[] = [];
   #alive = true;
   #paused = false;
 
-  constructor(
-    name: string,
-    machine: VirtualMachine,
-    scheduler: Scheduler,
-    random: Random,
-    onEnd: () => void,
-  ) {
+  constructor(name: string, machine: VirtualMachine, scheduler: Scheduler, random: Random) {
     this.name = name;
     this.machine = machine;
     this.#scheduler = scheduler;
     this.#random = random;
-    this.#onEnd = onEnd;
   }
 
   isAlive(): boolean {
@@ -135,7 +127,12 @@ export class VirtualProcess {
     if (!this.#alive) return;
     this.#alive = false;
     this.#deferred.length = 0;
-    this.#onEnd();
+    for (const listener of this.#endListeners) listener();
+  }
+
+  /** For parts of the world that act for this process and must stop with it. */
+  onEnd(listener: () => void): void {
+    this.#endListeners.push(listener);
   }
 
   /** SIGSTOP: nothing runs, all clocks go on. False if it is stopped or dead already. */

@@ -34,12 +34,15 @@ export class VirtualNetwork {
   readonly weather: Weather = { ...FAIR_WEATHER };
   readonly #scheduler: Scheduler;
   readonly #random: Random;
+  readonly #onThrown: (error: unknown) => void;
   readonly #cut = new Map<string, number>();
   readonly lost = { requests: 0, answers: 0, duplicates: 0, cut: 0 };
 
-  constructor(scheduler: Scheduler, random: Random) {
+  /** `onThrown` hears of exceptions of the called program, which the caller sees as no answer. */
+  constructor(scheduler: Scheduler, random: Random, onThrown: (error: unknown) => void) {
     this.#scheduler = scheduler;
     this.#random = random;
+    this.#onThrown = onThrown;
   }
 
   /** Messages from one machine to another get lost for `ms`; the other way stays as it is. */
@@ -51,7 +54,7 @@ export class VirtualNetwork {
 
   /** Mends every cut whose two ends are in `machines`. */
   heal(machines: (name: string) => boolean): void {
-    for (const link of [...this.#cut.keys()]) {
+    for (const link of this.#cut.keys()) {
       const [from, to] = link.split(">");
       if (machines(from ?? "") && machines(to ?? "")) this.#cut.delete(link);
     }
@@ -125,7 +128,11 @@ export class VirtualNetwork {
       listening.process.deliver(
         0,
         () => {
-          void Promise.resolve(handle(listening.api)).then(reply);
+          const handled = (async () => handle(listening.api))();
+          handled.then(reply, (error: unknown) => {
+            this.#onThrown(error);
+            reply(null);
+          });
         },
         true,
       );
@@ -141,7 +148,9 @@ export class VirtualNetwork {
 
 /** Values cross machines as text. */
 export function copyOf<T>(value: T): T {
-  return value === undefined ? value : (JSON.parse(JSON.stringify(value)) as T);
+  if (value === undefined) return value;
+  const copy: T = JSON.parse(JSON.stringify(value));
+  return copy;
 }
 
 const TRIP_MS_MIN = 0.2;

@@ -4,7 +4,7 @@
  * A transaction whose answer does not come within the deadline is `unknown`: it was applied, or never
  * arrives, or is applied later, even after the member that sent it died.
  */
-import type { Change, Outcome, Store, Transaction, Watch } from "@quorate/server";
+import type { Change, MemoryStore, Outcome, Store, Transaction, Watch } from "./server-parts.ts";
 import type { Random } from "./random.ts";
 import type { Scheduler } from "./scheduler.ts";
 import type { VirtualProcess } from "./virtual-machine.ts";
@@ -24,7 +24,7 @@ export interface StoreWeather {
 }
 
 export class VirtualStoreServer {
-  readonly backing: Store;
+  readonly backing: MemoryStore;
   readonly weather: StoreWeather = {
     awayUntilMs: 0,
     lateShare: 0,
@@ -39,7 +39,7 @@ export class VirtualStoreServer {
   readonly #onApplied: (by: string, transaction: Transaction, revision: number) => void;
 
   constructor(
-    backing: Store,
+    backing: MemoryStore,
     scheduler: Scheduler,
     network: VirtualNetwork,
     random: Random,
@@ -69,7 +69,7 @@ export class VirtualStoreServer {
     transaction: Transaction,
     deadlineMs: number,
   ): Promise<Outcome> {
-    return new Promise((resolve, reject) => {
+    return new Promise((resolve) => {
       if (!process.isAlive()) return;
       this.counts.transactions += 1;
       let over = false;
@@ -92,15 +92,12 @@ export class VirtualStoreServer {
       this.#scheduler.after(there + this.#lateMs(), () => {
         if (this.#scheduler.nowMs() < this.weather.awayUntilMs) return;
         if (over) this.counts.appliedLate += 1;
-        this.backing.transact(sent, deadlineMs).then(
-          (outcome) => {
-            if (outcome.outcome === "applied" && sent.puts.length + (sent.deletes?.length ?? 0) > 0) {
-              this.#onApplied(process.name, sent, outcome.revision);
-            }
-            settle(() => resolve(outcome));
-          },
-          (error: unknown) => settle(() => reject(error)),
-        );
+        const outcome = this.backing.apply(sent);
+        const writes = sent.puts.length + (sent.deletes?.length ?? 0);
+        if (outcome.outcome === "applied" && writes > 0) {
+          this.#onApplied(process.name, sent, outcome.revision);
+        }
+        settle(() => resolve(outcome));
       });
     });
   }
@@ -127,12 +124,12 @@ export class VirtualStoreServer {
         if (!closed) onChange(change);
       });
     });
-    return {
-      close: () => {
-        closed = true;
-        inner.close();
-      },
+    const close = (): void => {
+      closed = true;
+      inner.close();
     };
+    process.onEnd(close);
+    return { close };
   }
 }
 

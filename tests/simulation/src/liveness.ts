@@ -1,0 +1,155 @@
+/**
+ * What must come true again when a majority is healed and the rest stays broken (design I4, I5).
+ *
+ * 1. A member leads, and every client that still runs either releases or dies.
+ * 2. Within the bound of I4 every licensed seat is free.
+ * 3. As many clients as there are seats ask, at any healed member, and all are served.
+ * 4. The leader's list, the members' ledgers and the clients' beliefs are the same.
+ */
+import { serverLifeMs, timingOf } from "@quorate/core";
+import type { MemberApi } from "./server-parts.ts";
+import { Violation } from "./oracles.ts";
+import type { Simulation } from "./simulation.ts";
+import type { VirtualMember } from "./virtual-member.ts";
+
+export async function checkLiveness(
+  simulation: Simulation,
+  broken: ReadonlySet<string>,
+): Promise<void> {
+  const healthy = simulation.members.filter(({ id }) => !broken.has(id));
+  const { leaseMs, lifeMs } = simulation.profile;
+  const { retireAfterMs } = timingOf(leaseMs);
+  // Longest chain: a client's or member's machine wakes up, members start (R), the broken are retired (R),
+  // and a leader takes the key.
+  const leaderMs = 1.5 * lifeMs + 3 * retireAfterMs + LEADER_CHANGE_MS;
+  const leader = await waitFor(simulation, leaderMs, "no leader after the faults", () =>
+    leaderOf(healthy),
+  );
+  simulation.story.tell("phase", `${leader.id} leads`);
+  await waitFor(simulation, leaderMs, "a healed member may not grant", () =>
+    healthy.every((member) => member.api()?.readiness() === null) ? true : null,
+  );
+
+  for (const client of simulation.clients) client.retire();
+  // One life for what nobody released, another for seats that were moved and are held (4.4).
+  const freeMs = retireAfterMs + LEADER_CHANGE_MS + 2 * serverLifeMs(lifeMs) + SLACK_MS;
+  await allSeatsFree(simulation, healthy, freeMs);
+
+  simulation.story.tell("phase", "everybody asks again");
+  const [feature] = simulation.profile.features;
+  if (feature === undefined) return;
+  const seats = simulation.oracles.seatsOf(feature.name);
+  const asking = simulation.clients.slice(0, seats);
+  for (const client of asking)
+    client.askOnce(
+      feature.name,
+      healthy.map(({ url }) => url),
+    );
+  await waitFor(simulation, SERVED_MS, "a client is not served though seats are free", () =>
+    asking.every((client) => client.isHolding()) ? true : null,
+  );
+  // Followers report every second.
+  await simulation.runFor(REPORT_MS);
+  await checkLists(
+    simulation,
+    healthy,
+    asking.map((client) => client.session()),
+  );
+
+  simulation.story.tell("phase", "everybody gives back");
+  for (const client of simulation.clients) client.retire();
+  await allSeatsFree(simulation, healthy, freeMs);
+}
+
+async function allSeatsFree(
+  simulation: Simulation,
+  healthy: readonly VirtualMember[],
+  withinMs: number,
+): Promise<void> {
+  let last = "";
+  await waitFor(
+    simulation,
+    withinMs,
+    () => `I4: seats are not free: ${last}`,
+    async () => {
+      const leader = leaderOf(healthy);
+      if (leader === null) return null;
+      const answer = await askInside(simulation, () => leader.features());
+      const rows = answer?.features ?? [];
+      last = JSON.stringify(rows);
+      const all = rows.length > 0 && rows.every((row) => row.free === row.seats + row.overdraft);
+      return all ? true : null;
+    },
+  );
+}
+
+async function checkLists(
+  simulation: Simulation,
+  healthy: readonly VirtualMember[],
+  believed: readonly string[],
+): Promise<void> {
+  const leader = leaderOf(healthy);
+  const page =
+    leader === null ? null : await askInside(simulation, () => leader.authorizations({}));
+  if (page === null) throw new Violation("liveness: nobody lists the authorizations");
+  const listed = page.authorizations.map(({ session }) => session).sort();
+  const wanted = [...believed].sort();
+  if (JSON.stringify(listed) !== JSON.stringify(wanted)) {
+    throw new Violation(
+      `liveness: the leader lists ${listed.join(" ")}, clients believe ${wanted.join(" ")}`,
+    );
+  }
+  for (const { session, member } of page.authorizations) {
+    const disk = healthy.find(({ id }) => id === member)?.disk;
+    if (disk?.isKnown(session) !== true) {
+      throw new Violation(`liveness: ${session} is listed at ${member}, whose journal lacks it`);
+    }
+  }
+}
+
+/** The member that its own pool answer calls the leader. */
+function leaderOf(healthy: readonly VirtualMember[]): MemberApi | null {
+  for (const member of healthy) {
+    const api = member.api();
+    if (api === null || api.readiness() !== null) continue;
+    if (api.pool().leader?.id === member.id) return api;
+  }
+  return null;
+}
+
+/** Asks from within the simulation, so that the time goes on while the answer is made. */
+async function askInside<T>(simulation: Simulation, ask: () => Promise<T>): Promise<T | null> {
+  let result: { readonly value: T } | null = null;
+  void ask().then((value) => {
+    result = { value };
+  });
+  const untilMs = simulation.scheduler.nowMs() + QUESTION_MS;
+  await simulation.runUntil(untilMs, () => result !== null);
+  return (result as { readonly value: T } | null)?.value ?? null;
+}
+
+/** Looks every so often, for `withinMs` at most. */
+async function waitFor<T>(
+  simulation: Simulation,
+  withinMs: number,
+  complaint: string | (() => string),
+  look: () => T | null | Promise<T | null>,
+): Promise<T> {
+  const untilMs = simulation.scheduler.nowMs() + withinMs;
+  for (;;) {
+    const found = await look();
+    if (found !== null) return found;
+    if (simulation.scheduler.nowMs() >= untilMs) {
+      const what = typeof complaint === "string" ? `liveness: ${complaint}` : complaint();
+      throw new Violation(`${what} (within ${Math.round(withinMs)} ms)`);
+    }
+    await simulation.runFor(LOOK_EVERY_MS);
+  }
+}
+
+const LOOK_EVERY_MS = 500;
+const LEADER_CHANGE_MS = 5_000;
+const SLACK_MS = 5_000;
+const SERVED_MS = 20_000;
+const REPORT_MS = 3_000;
+const QUESTION_MS = 5_000;

@@ -1,0 +1,10 @@
+export type * from "../../../packages/server/src/store/store.ts";
+export { MemoryStore } from "../../../packages/server/src/store/memory-store.ts";
+export { MemoryJournal } from "../../../packages/server/src/journal/memory-journal.ts";
+export type * from "../../../packages/server/src/journal/journal.ts";
+export type * from "../../../packages/server/src/journal/journal-state.ts";
+export type * from "../../../packages/server/src/member/api.ts";
+export type * from "../../../packages/server/src/member/ports.ts";
+export type { TokenClaims } from "@quorate/protocol";
+export { Member } from "../../../packages/server/src/member/member.ts";
+export { JournalFailedError } from "../../../packages/server/src/journal/journal.ts";

@@ -1,0 +1,214 @@
+/**
+ * One member of the pool: its machine, its disk, its copy of the license, and the runs of its process, with
+ * a service manager that starts it again.
+ */
+import type { Answer } from "@quorate/protocol";
+import { isRefusal } from "@quorate/core";
+import { Member, type MemberApi, type MemberOptions, type MemberPorts } from "./server-parts.ts";
+import type { LicenseFile, TokenRegistry } from "./fake-tokens.ts";
+import type { Oracles } from "./oracles.ts";
+import type { Random } from "./random.ts";
+import type { Story } from "./story.ts";
+import type { VirtualDisk } from "./virtual-disk.ts";
+import type { VirtualMachine, VirtualProcess } from "./virtual-machine.ts";
+import { copyOf, type Host, type VirtualNetwork } from "./virtual-network.ts";
+import type { VirtualStoreServer } from "./virtual-store.ts";
+
+export interface PoolWorld {
+  readonly network: VirtualNetwork;
+  readonly store: VirtualStoreServer;
+  readonly tokens: TokenRegistry;
+  readonly oracles: Oracles;
+  readonly story: Story;
+  readonly leaseMs: number;
+  hostAt(url: string): Host<MemberApi> | null;
+  /** Wraps the ports of a member: the place where a test plants a bug. */
+  readonly plant: (ports: MemberPorts) => MemberPorts;
+}
+
+export class VirtualMember implements Host<MemberApi> {
+  readonly id: string;
+  readonly url: string;
+  readonly machine: string;
+  readonly hardware: VirtualMachine;
+  readonly disk: VirtualDisk;
+  readonly licenseFile: LicenseFile;
+  readonly #priority: number;
+  readonly #world: PoolWorld;
+  readonly #random: Random;
+  #run: {
+    readonly process: VirtualProcess;
+    readonly member: Member;
+    readonly api: MemberApi;
+  } | null = null;
+  #runs = 0;
+  crashes = 0;
+  #stopping = false;
+  /** False: the machine is gone for good. */
+  mayRun = true;
+
+  constructor(
+    id: string,
+    priority: number,
+    hardware: VirtualMachine,
+    disk: VirtualDisk,
+    licenseFile: LicenseFile,
+    world: PoolWorld,
+    random: Random,
+  ) {
+    this.id = id;
+    this.url = urlOf(id);
+    this.machine = hardware.name;
+    this.hardware = hardware;
+    this.disk = disk;
+    this.licenseFile = licenseFile;
+    this.#priority = priority;
+    this.#world = world;
+    this.#random = random;
+  }
+
+  listening(): { readonly process: VirtualProcess; readonly api: MemberApi } | null {
+    return this.#run;
+  }
+
+  /** The process, if one runs; also while it is stopped. */
+  process(): VirtualProcess | null {
+    return this.#run?.process ?? null;
+  }
+
+  /** For the oracles at the end: the api without a network between. */
+  api(): MemberApi | null {
+    return this.#run?.member ?? null;
+  }
+
+  start(): void {
+    if (this.#run !== null || !this.mayRun) return;
+    this.#runs += 1;
+    this.#stopping = false;
+    const random = this.#random.stream(`run ${this.#runs}`);
+    const process = this.hardware.start(this.id, random);
+    const { story } = this.#world;
+    const options: MemberOptions = {
+      id: this.id,
+      url: this.url,
+      key: keyOf(this.id),
+      priority: this.#priority,
+      leaseMs: this.#world.leaseMs,
+      onExit: ({ code, reason }) => {
+        if (!process.isAlive()) return;
+        story.tell(this.id, `exits with ${code}: ${reason}`);
+        this.#end(process);
+      },
+    };
+    const tell =
+      (level: string) =>
+      (message: string, fields?: Record<string, unknown>): void => {
+        if (!process.isAlive()) return;
+        story.tell(
+          this.id,
+          `${level}${message}${fields === undefined ? "" : ` ${JSON.stringify(fields)}`}`,
+        );
+      };
+    const member = new Member(
+      options,
+      this.#world.plant({
+        runtime: process.runtime(),
+        store: this.#world.store.portOf(process),
+        journal: this.disk.open(process),
+        peers: {
+          call: (url, _to, call, deadlineMs) => {
+            const sent = copyOf(call);
+            return this.#world.network.call(
+              process,
+              this.#world.hostAt(url),
+              (api) => api.peer(this.id, copyOf(sent)),
+              deadlineMs,
+            );
+          },
+        },
+        tokens: this.#world.tokens.tokensOf(keyOf(this.id)),
+        licenses: this.licenseFile.portOf(process, random),
+        log: { info: tell(""), warn: tell("warning: "), error: tell("ERROR: ") },
+      }),
+    );
+    this.#run = { process, member, api: this.#watched(member, process) };
+    story.tell(this.id, "starts");
+    process.deliver(0, () => member.start());
+  }
+
+  /** kill -9, or power loss. The service manager starts it again after a while. */
+  crash(): boolean {
+    const process = this.process();
+    if (process === null) return false;
+    this.crashes += 1;
+    this.#world.story.tell(this.id, "is killed");
+    this.#end(process);
+    return true;
+  }
+
+  /** On purpose, as before an upgrade. False if there is nothing to stop. */
+  stop(): boolean {
+    const run = this.#run;
+    if (run === null || this.#stopping || !run.process.isRunning()) return false;
+    this.#stopping = true;
+    this.#world.story.tell(this.id, "is asked to stop");
+    run.process.deliver(0, () => {
+      void run.member.stop().then(() => {
+        if (!run.process.isAlive()) return;
+        this.#world.story.tell(this.id, "has stopped");
+        this.#end(run.process);
+      });
+    });
+    return true;
+  }
+
+  #end(process: VirtualProcess): void {
+    process.crash();
+    this.#run = null;
+    if (!this.mayRun) return;
+    const againMs = this.#random.chance(QUICK_RESTART_SHARE)
+      ? this.#random.between(200, 3_000)
+      : this.#random.between(3_000, RESTART_MS_MAX);
+    // The service manager belongs to the machine, so it is stopped and goes on with it.
+    this.hardware.start(`${this.id} service`, this.#random).deliver(againMs, () => this.start());
+  }
+
+  /** What others reach: the same calls, with the oracles looking at every positive answer. */
+  #watched(member: Member, process: VirtualProcess): MemberApi {
+    const { oracles } = this.#world;
+    const look = (answer: Answer): Answer => {
+      if (process.isAlive() && !isRefusal(answer)) oracles.answered(this.id, answer);
+      return answer;
+    };
+    return {
+      id: member.id,
+      readiness: () => member.readiness(),
+      checkout: async (request) => look(await member.checkout(copyOf(request))),
+      heartbeat: async (request) => look(await member.heartbeat(copyOf(request))),
+      release: (request) => member.release(copyOf(request)),
+      authorizations: (query) => member.authorizations(query),
+      features: () => member.features(),
+      pool: () => member.pool(),
+      license: () => member.license(),
+      installLicense: (text) => member.installLicense(text),
+      lead: (id) => member.lead(id),
+      remove: (id) => member.remove(id),
+      rebuild: () => member.rebuild(),
+      peer: (from, call) => member.peer(from, call),
+      memberKey: (id) => member.memberKey(id),
+      subscribe: (listener) => member.subscribe(listener),
+      stop: () => member.stop(),
+    };
+  }
+}
+
+export function urlOf(id: string): string {
+  return `http://${id}:7420`;
+}
+
+function keyOf(id: string): string {
+  return `ed25519:${id}`;
+}
+
+const QUICK_RESTART_SHARE = 0.5;
+const RESTART_MS_MAX = 40_000;
