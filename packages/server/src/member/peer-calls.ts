@@ -10,16 +10,21 @@ export type PeerCall = { readonly epoch: number; readonly term: number } & (
       readonly kind: "report";
       /** True: forget what was reported before; more pages of the full report may follow. */
       readonly full: boolean;
+      /** More pages of this report follow. */
+      readonly more: boolean;
       readonly changed: readonly AuthorizationRow[];
       readonly ended: readonly string[];
       readonly features: readonly FeatureReport[];
       readonly licenseSequence: number | null;
     }
-  | { readonly kind: "collect"; readonly after: string | null }
+  /** A new leader asks for a full report; it comes as `report` calls. */
+  | { readonly kind: "collect" }
   | {
       readonly kind: "seats";
       readonly feature: string;
       readonly wants: readonly SeatWant[];
+      /** What the member has unused itself, but too little of. */
+      readonly unused: number;
     }
   | { readonly kind: "give-back"; readonly feature: string; readonly seats: number }
   | {
@@ -31,7 +36,7 @@ export type PeerCall = { readonly epoch: number; readonly term: number } & (
     }
   | {
       readonly kind: "pass-on";
-      readonly what: "release" | "revoke" | "list" | "features" | "install" | "lead" | "remove";
+      readonly what: "release" | "revoke" | "list" | "features";
       readonly body: unknown;
     }
 );

@@ -1,0 +1,523 @@
+/**
+ * Heartbeats of sessions that this member never granted, turned into grants (design section 4.4).
+ *
+ *   hand-over (its member lives) -> own unused seat -> free seat -> a retired seat of its own member and
+ *   epoch, after `confirm` -> an unused seat of another member
+ *
+ * A retired seat moves only for a client that is there and still believes: the leader answers `confirm` with
+ * a single-use nonce after it saw the retirement, and the client repeats with it. The session is journaled
+ * BEFORE the record is written, and answered when the write is settled.
+ */
+import {
+  CONFIRM_NONCE_MS,
+  convert,
+  epochIsOver,
+  isFault,
+  isRefusal,
+  refuse,
+  type Refusal,
+  retiredOf,
+  entryOf,
+  serverLifeMs,
+  type Session,
+  type AllocationRecord,
+  retireEntry,
+} from "@quorate/core";
+import type { Holder } from "@quorate/protocol";
+import type { MemberContext } from "./context.ts";
+import { allocationKeyOf, memberKeyOf, LEADER_KEY } from "./keys.ts";
+import type { Leader } from "./leader.ts";
+import type { LeaseKeeper } from "./lease-keeper.ts";
+import type { PoolView } from "./pool-view.ts";
+import type { Seats } from "./seats.ts";
+
+/** What a converted heartbeat asks for, and where its seats are counted now. */
+export interface Conversion {
+  readonly session: string;
+  readonly n: number | undefined;
+  readonly feature: string;
+  readonly version: string | null;
+  readonly seats: number;
+  readonly holder: Holder;
+  readonly confirm: string | undefined;
+  /** Member and epoch of the authorization that the client holds. */
+  readonly member: string;
+  readonly epoch: number;
+}
+
+interface Batched {
+  readonly conversion: Conversion;
+  readonly session: Session;
+  /** The older epoch of a session that this member knows from its journal; null for a new one. */
+  readonly olderEpoch: number | null;
+  readonly done: (answer: Session | Refusal) => void;
+}
+
+interface FreeWant {
+  readonly seats: number;
+  readonly done: (moved: boolean) => void;
+}
+
+const NONCES_MAX = 100_000;
+const BATCH_MAX = 2_000;
+
+export class Conversions {
+  private readonly nonces = new Map<string, { nonce: string; from: string; untilMs: number }>();
+  private readonly batches = new Map<string, Batched[]>();
+  private readonly writing = new Set<string>();
+  private readonly freeWants = new Map<string, FreeWant[]>();
+  private readonly freeing = new Set<string>();
+
+  private readonly member: MemberContext;
+  private readonly lease: LeaseKeeper;
+  private readonly seats: Seats;
+  private readonly leader: Leader;
+  private readonly view: PoolView;
+  constructor(
+    member: MemberContext,
+    lease: LeaseKeeper,
+    seats: Seats,
+    leader: Leader,
+    view: PoolView,
+  ) {
+    this.member = member;
+    this.lease = lease;
+    this.seats = seats;
+    this.leader = leader;
+    this.view = view;
+  }
+
+  /** The session, active at this member, or why not. `known` is its entry from an older epoch, if any. */
+  async convert(conversion: Conversion, known: Session | null): Promise<Session | Refusal> {
+    const refusal = this.lease.refusal();
+    if (refusal !== null) return refusal;
+    if (this.view.isRevoked(conversion.session)) {
+      return refuse("revoked", "the authorization was revoked by an administrator");
+    }
+    if (known === null && this.lease.leads() && conversion.member !== this.member.id) {
+      const handed = await this.askHandOver(conversion);
+      if (handed !== null) return handed;
+    }
+    const simple = await this.fromUnused(conversion, known);
+    if (simple !== null) return simple;
+    if (this.lease.leads() && this.seats.growthRefusal(conversion.feature) === null) {
+      if (await this.freeSeats(conversion.feature, conversion.seats)) {
+        const freed = await this.fromUnused(conversion, known);
+        if (freed !== null) return freed;
+      }
+    }
+    return this.fromRetired(conversion, known);
+  }
+
+  // ---- own and free seats ---------------------------------------------------------------------------
+
+  private async fromUnused(
+    conversion: Conversion,
+    known: Session | null,
+  ): Promise<Session | Refusal | null> {
+    const { feature, seats } = conversion;
+    if (this.seats.unused(feature) < seats) return null;
+    if (this.seats.growthRefusal(feature) !== null) return null;
+    if (known !== null) return this.bringForward(conversion, known);
+    const session = this.begin(conversion, 0);
+    if (session === null)
+      return refuse("busy", "the session is being granted", { retryAfterMs: 50 });
+    const refusal = await this.seats.settleGrant(session);
+    return refusal ?? session;
+  }
+
+  /** A session of an older epoch goes on on a seat of the present one. */
+  private async bringForward(conversion: Conversion, known: Session): Promise<Session | Refusal> {
+    const { ledger } = this.member;
+    const olderEpoch = ledger.accountOf(known).epoch;
+    const heldUntilMs = known.heldUntilMs;
+    ledger.moveToEpoch(known, this.lease.epoch, 0, this.member.nowMs());
+    this.renew(known, conversion);
+    const refusal = await this.seats.settleGrant(known, true);
+    if (refusal === null) return known;
+    // Its client may still believe in the old authorization: it counts where it counted before.
+    ledger.moveToEpoch(known, olderEpoch, 0, this.member.nowMs());
+    known.heldUntilMs = heldUntilMs;
+    this.seats.note([this.seats.grantEntry(known, 0)]);
+    return refusal;
+  }
+
+  /** Null when the session was entered meanwhile by another message. */
+  private begin(conversion: Conversion, holdMs: number): Session | null {
+    if (this.member.ledger.sessions.has(conversion.session)) return null;
+    return this.member.ledger.begin(
+      {
+        session: conversion.session,
+        n: conversion.n ?? -1,
+        feature: conversion.feature,
+        version: conversion.version,
+        seats: conversion.seats,
+        holder: conversion.holder,
+        lifeMs: this.seats.lifeMs(conversion.feature),
+        grantedAtMs: this.member.ports.runtime.clocks().wallMs,
+        convertedFrom: `${conversion.member}/${conversion.epoch}`,
+        holdMs,
+      },
+      this.lease.epoch,
+      this.member.nowMs(),
+    );
+  }
+
+  private renew(session: Session, conversion: Conversion): void {
+    this.member.ledger.renew(session, conversion.n, this.member.nowMs());
+    session.lifeMs = this.seats.lifeMs(session.feature);
+    session.convertedFrom = `${conversion.member}/${conversion.epoch}`;
+  }
+
+  /** Free seats for all conversions that wait, in one write. */
+  private freeSeats(feature: string, seats: number): Promise<boolean> {
+    return new Promise((done) => {
+      const wants = this.freeWants.get(feature) ?? [];
+      wants.push({ seats, done });
+      this.freeWants.set(feature, wants);
+      if (!this.freeing.has(feature)) void this.takeFree(feature);
+    });
+  }
+
+  private async takeFree(feature: string): Promise<void> {
+    this.freeing.add(feature);
+    try {
+      // One turn of the loop lets all heartbeats that have arrived join the first write.
+      await this.member.pause(0);
+      for (;;) {
+        const wants = (this.freeWants.get(feature) ?? []).splice(0, BATCH_MAX);
+        if (wants.length === 0) return;
+        const free = this.member.record(feature)?.value.free ?? 0;
+        const seats = Math.min(
+          free,
+          wants.reduce((sum, want) => sum + want.seats, 0),
+        );
+        const moved = seats > 0 && (await this.leader.takeFree(feature, seats));
+        for (const want of wants) want.done(moved);
+        // Those that got none learn it from the ledger; they go on to the retired seats.
+        await Promise.resolve();
+      }
+    } catch (error) {
+      this.member.crash(error);
+    } finally {
+      this.freeing.delete(feature);
+    }
+  }
+
+  // ---- retired seats --------------------------------------------------------------------------------
+
+  private async fromRetired(
+    conversion: Conversion,
+    known: Session | null,
+  ): Promise<Session | Refusal> {
+    const { feature, seats, member, epoch } = conversion;
+    const leads = this.lease.leads();
+    const owns = member === this.member.id;
+    const over = epochIsOver(this.member.memberRecord(member), epoch);
+    if (over && (leads || owns)) {
+      const left = this.retiredSeats(conversion);
+      if (left !== null && left.seats >= seats) {
+        if (owns && this.seats.journalIsWhole && left.of > 0) {
+          // The entry is split first: what the journal proves unused is counted from the whole of it.
+          void this.seats.reinstate();
+          return refuse("busy", "this server is taking its seats back", { retryAfterMs: 100 });
+        }
+        if (!this.takeNonce(conversion)) return this.askConfirm(conversion);
+        return this.joinBatch(conversion, known, serverLifeMs(left.lifeMs));
+      }
+    }
+    if (!leads) return this.toLeader();
+    if (!over) {
+      return refuse("busy", `${member} is silent; its seats can be moved once it is retired`, {
+        retryAfterMs: Math.min(2_000, this.lease.retireInMs(member)),
+      });
+    }
+    const want = {
+      session: conversion.session,
+      seats,
+      waitMs: 0,
+      ticket: null,
+      holder: conversion.holder,
+    };
+    const unused = Math.max(0, this.seats.unused(feature));
+    const [answer] = await this.leader.provide(this.member.id, feature, [want], unused);
+    if (answer?.refusal === null) {
+      const moved = await this.fromUnused(conversion, known);
+      if (moved !== null) return moved;
+    }
+    return answer?.refusal ?? refuse("no-seats", `no seat of ${feature} is left for this session`);
+  }
+
+  private toLeader(): Refusal {
+    const leader = this.lease.leader();
+    const url = leader === null ? undefined : this.member.memberRecord(leader.member)?.url;
+    if (url === undefined || leader?.member === this.member.id) {
+      return refuse("busy", "the pool has no leader at the moment; try again", {
+        retryAfterMs: 200,
+      });
+    }
+    return refuse("not-leader", `the leader can move the seat: ${url}`, { leader: url });
+  }
+
+  /** What is left of the entry of the client's own member and epoch; also before the bookkeeping. */
+  private retiredSeats(
+    conversion: Conversion,
+  ): { seats: number; of: number; lifeMs: number } | null {
+    const record = this.member.record(conversion.feature)?.value;
+    if (record === undefined) return null;
+    const retired = retiredOf(record, conversion.member, conversion.epoch);
+    if (retired !== null) return retired;
+    const entry = entryOf(record, conversion.member);
+    if (entry === null || entry.epoch !== conversion.epoch) return null;
+    return { ...entry, of: entry.seats };
+  }
+
+  private askConfirm(conversion: Conversion): Refusal {
+    const nowMs = this.member.nowMs();
+    for (const [session, issued] of this.nonces) {
+      if (issued.untilMs > nowMs && this.nonces.size < NONCES_MAX) break;
+      this.nonces.delete(session);
+    }
+    const nonce = this.member.ports.runtime.nonce();
+    const from = `${conversion.member}/${conversion.epoch}`;
+    this.nonces.delete(conversion.session);
+    this.nonces.set(conversion.session, { nonce, from, untilMs: nowMs + CONFIRM_NONCE_MS });
+    return refuse(
+      "confirm",
+      "repeat the heartbeat with this nonce if the authorization has not ended by your clock",
+      { nonce },
+    );
+  }
+
+  private takeNonce(conversion: Conversion): boolean {
+    const issued = this.nonces.get(conversion.session);
+    if (issued === undefined || conversion.confirm === undefined) return false;
+    this.nonces.delete(conversion.session);
+    return (
+      issued.nonce === conversion.confirm &&
+      issued.untilMs > this.member.nowMs() &&
+      issued.from === `${conversion.member}/${conversion.epoch}`
+    );
+  }
+
+  private joinBatch(
+    conversion: Conversion,
+    known: Session | null,
+    holdMs: number,
+  ): Promise<Session | Refusal> {
+    const olderEpoch = known === null ? null : this.member.ledger.accountOf(known).epoch;
+    if (known !== null) {
+      this.member.ledger.moveToEpoch(known, this.lease.epoch, holdMs, this.member.nowMs());
+    }
+    const session = known ?? this.begin(conversion, holdMs);
+    if (session === null) {
+      return Promise.resolve(refuse("busy", "the session is being granted", { retryAfterMs: 50 }));
+    }
+    this.renew(session, conversion);
+    session.state = "granting";
+    return new Promise((done) => {
+      const batch = this.batches.get(conversion.feature) ?? [];
+      batch.push({ conversion, session, olderEpoch, done });
+      this.batches.set(conversion.feature, batch);
+      if (!this.writing.has(conversion.feature)) void this.writeBatches(conversion.feature);
+    });
+  }
+
+  private async writeBatches(feature: string): Promise<void> {
+    this.writing.add(feature);
+    try {
+      await this.member.pause(0);
+      for (;;) {
+        const batch = (this.batches.get(feature) ?? []).splice(0, BATCH_MAX);
+        if (batch.length === 0) return;
+        await this.writeBatch(feature, batch);
+      }
+    } catch (error) {
+      this.member.crash(error);
+    } finally {
+      this.writing.delete(feature);
+    }
+  }
+
+  private async writeBatch(feature: string, batch: readonly Batched[]): Promise<void> {
+    const epoch = this.lease.epoch;
+    const nowMs = this.member.nowMs();
+    // Journaled BEFORE the record is written: from here on the seats count at this member.
+    const failed = await this.seats.write(
+      batch.map(({ session }) =>
+        this.seats.grantEntry(session, Math.max(0, session.heldUntilMs - nowMs)),
+      ),
+    );
+    let moved = new Set<Batched>();
+    if (failed === null) {
+      const written = await this.writeRecord(feature, batch, epoch, (accepted) => {
+        moved = accepted;
+      });
+      if (!written) moved = new Set();
+    }
+    for (const each of batch) {
+      const refusal = failed ?? this.lease.refusal();
+      if (moved.has(each) && refusal === null && this.lease.epoch === epoch) {
+        each.session.state = "active";
+        this.seats.onChanged(each.session);
+        this.member.emit("converted", {
+          session: each.session.session,
+          feature,
+          from: each.conversion.member,
+          to: this.member.id,
+        });
+        each.done(each.session);
+        continue;
+      }
+      this.undo(each, moved.has(each));
+      each.done(
+        refusal ?? refuse("busy", "the seat could not be moved; try again", { retryAfterMs: 200 }),
+      );
+    }
+  }
+
+  /** A conversion that did not come about: the session counts where it did before, or ends. */
+  private undo(each: Batched, moved: boolean): void {
+    const { session, olderEpoch } = each;
+    if (olderEpoch === null || moved) {
+      session.state = "active";
+      // A seat that did not come is not held; one that came is, because its client may still believe.
+      if (!moved) session.heldUntilMs = 0;
+      void this.seats.end(session, "superseded");
+      return;
+    }
+    this.member.ledger.moveToEpoch(session, olderEpoch, 0, this.member.nowMs());
+    session.state = "active";
+    this.seats.note([this.seats.grantEntry(session, 0)]);
+  }
+
+  private async writeRecord(
+    feature: string,
+    batch: readonly Batched[],
+    epoch: number,
+    onAccepted: (accepted: Set<Batched>) => void,
+  ): Promise<boolean> {
+    const { state, id } = this.member;
+    const written = await state.change<AllocationRecord>(allocationKeyOf(feature), (record) => {
+      if (record === null) return "there is no record";
+      if (this.lease.epoch !== epoch) return "this server was retired meanwhile";
+      const accepted = new Set<Batched>();
+      const own = entryOf(record, id);
+      let next = record;
+      if (own !== null && own.epoch < epoch) {
+        const tidy = retireEntry(next, id, epoch);
+        if (isFault(tidy)) return tidy.detail;
+        next = tidy;
+      }
+      for (const each of batch) {
+        const { member, epoch: from, seats } = each.conversion;
+        const present = this.member.memberRecord(member)?.epoch;
+        const changed = convert(next, member, from, id, epoch, seats, present);
+        if (isFault(changed)) continue;
+        next = changed;
+        accepted.add(each);
+      }
+      if (accepted.size === 0) return "no seat is left in the retired entries";
+      onAccepted(accepted);
+      const compareOwn = { key: memberKeyOf(id), revision: state.revisionOf(memberKeyOf(id)) };
+      const compareLeader = { key: LEADER_KEY, revision: state.revisionOf(LEADER_KEY) };
+      const allOwn = batch.every((each) => each.conversion.member === id);
+      if (!allOwn && !this.lease.leads()) return "this server does not lead any more";
+      return { value: next, compare: [allOwn ? compareOwn : compareLeader] };
+    });
+    return written.applied;
+  }
+
+  // ---- hand-over ------------------------------------------------------------------------------------
+
+  /** Asks the living member of a session to hand it over. Null: go on with other seats. */
+  private async askHandOver(conversion: Conversion): Promise<Session | Refusal | null> {
+    const { member, feature, seats } = conversion;
+    const url = this.member.memberRecord(member)?.url;
+    const leader = this.lease.leader();
+    if (url === undefined || leader === null || !this.lease.mayReach(member)) return null;
+    const entry = this.member.record(feature)?.value.allocated[member];
+    if (entry === undefined) return null;
+    const session = this.begin(conversion, serverLifeMs(entry.lifeMs));
+    if (session === null)
+      return refuse("busy", "the session is being granted", { retryAfterMs: 50 });
+    const failed = await this.seats.write([
+      this.seats.grantEntry(session, serverLifeMs(entry.lifeMs)),
+    ]);
+    if (failed !== null) return failed;
+    const answer = await this.member.ports.peers.call(
+      url,
+      member,
+      {
+        kind: "hand-over",
+        session: conversion.session,
+        n: conversion.n ?? null,
+        seats,
+        feature,
+        epoch: this.lease.epoch,
+        term: leader.term,
+      },
+      2 * this.member.timing.callDeadlineMs,
+    );
+    if (answer === null) this.lease.noteUnreachable(member);
+    else await this.member.state.transact({ reads: [allocationKeyOf(feature)] });
+    const handed = answer !== null && answer.ok;
+    const refusal = this.lease.refusal();
+    // The session is counted already: it stays if it fits into the limit, wherever the seat came from.
+    const fits = this.seats.unused(feature) >= 0 && this.seats.growthRefusal(feature) === null;
+    if (refusal === null && (handed ? this.seats.unused(feature) >= 0 : fits)) {
+      session.state = "active";
+      if (!handed) session.heldUntilMs = 0;
+      this.seats.onChanged(session);
+      return session;
+    }
+    session.heldUntilMs = handed ? session.heldUntilMs : 0;
+    await this.seats.end(session, "superseded");
+    if (refusal !== null) return refusal;
+    if (answer !== null && !answer.ok && isRefusal(answer.refusal)) {
+      if (answer.refusal.refused === "revoked" || answer.refusal.refused === "released") {
+        return answer.refusal;
+      }
+    }
+    return null;
+  }
+
+  /** This member's side of a hand-over. */
+  async handOver(
+    from: string,
+    call: { session: string; n: number | null; seats: number; feature: string; term: number },
+    moveRecord: (session: Session, leaderEpoch: number) => Promise<boolean>,
+  ): Promise<Refusal | null> {
+    const leader = this.lease.leader();
+    if (leader === null || leader.member !== from || leader.term !== call.term) {
+      return refuse("not-leader", "the order does not come from the leader");
+    }
+    if (this.member.ledger.isBuried(call.session)) {
+      if (this.member.ledger.numberVerdict(call.session, call.n ?? undefined) === "released") {
+        return refuse("released", "the session was released here");
+      }
+    }
+    const session = this.member.ledger.sessions.get(call.session);
+    if (session === undefined || session.feature !== call.feature || session.seats !== call.seats) {
+      return refuse("busy", "the session is not known here");
+    }
+    if (session.state === "revoked") return refuse("revoked", "the authorization was revoked");
+    if (
+      session.state !== "active" ||
+      this.member.ledger.accountOf(session).epoch !== this.lease.epoch
+    ) {
+      return refuse("busy", "the session cannot be handed over now");
+    }
+    if (call.n !== null && call.n <= session.n) {
+      return refuse("busy", "this server has seen a newer message of the session");
+    }
+    // Until the write is settled the seat is neither's: the session stays counted here and is not renewed.
+    session.state = "moving";
+    const moved = await moveRecord(session, leader.epoch);
+    session.state = "active";
+    if (!moved) return refuse("busy", "the record could not be written");
+    session.heldUntilMs = 0;
+    await this.seats.end(session, "handed-over");
+    return null;
+  }
+}

@@ -1,0 +1,484 @@
+/**
+ * Keeps this member's lease (design section 4.1): renews its record, observes the others, retires the
+ * silent ones, takes an ended leadership. All these are one kind of write, to the own record, so that
+ * never two of them are in flight.
+ *
+ *   starting --first read--> waiting --R or absent or stopped--> active --stop or broken--> ended
+ */
+import {
+  type Clocks,
+  leadershipIsOver,
+  type MandateVerdict,
+  mandateVerdict,
+  mayRetire,
+  type MemberState,
+  type Observation,
+  observe,
+  refuse,
+  type Refusal,
+  retireInMs,
+  seenAlive,
+  startVerdict,
+  takeOverDelayMs,
+} from "@quorate/core";
+import type { KeyValue } from "../store/store.ts";
+import type { MemberContext } from "./context.ts";
+import {
+  LEADER_KEY,
+  LICENSE_KEY,
+  MEMBER_PREFIX,
+  memberKeyOf,
+  type LeaderRecord,
+  type MemberRecord,
+  MEMBERS_KEY,
+  type MembersRecord,
+  STORE_KEY,
+} from "./keys.ts";
+
+export const EXIT_ANOTHER_LIVES = 6;
+export const EXIT_BROKEN = 10;
+export const EXIT_REMOVED = 11;
+const EPOCHS_KEPT_MAX = 32;
+const UNREACHABLE_MS = 1_000;
+const RETRY_MS = 50;
+
+type Phase = "starting" | "waiting" | "active" | "ended";
+
+export class LeaseKeeper {
+  phase: Phase = "starting";
+  epoch = 0;
+  /** Clocks at the send of the last renewal that was applied. */
+  private renewalSent: Clocks | null = null;
+  /** Nonces of renewals whose outcome is unknown, with the clocks of their send. */
+  private readonly pending = new Map<string, Clocks>();
+  private readonly observations = new Map<string, Observation>();
+  private hasRead = false;
+  /** When this member first saw each epoch of the others, for reclaiming. Oldest first. */
+  private readonly sawEpochs = new Map<string, { epoch: number; atMs: number }[]>();
+  private readonly unreachableUntilMs = new Map<string, number>();
+  private renewing: Promise<void> | null = null;
+  private takeOverAtMs: number | null = null;
+  private mark = "";
+  /** Set while the store is not the one it was: nothing is granted. */
+  suspended = false;
+  onRetired: () => void = () => {};
+  onRenewed: () => void = () => {};
+
+  private readonly member: MemberContext;
+  constructor(member: MemberContext) {
+    this.member = member;
+  }
+
+  // ---- mandate --------------------------------------------------------------------------------------
+
+  verdict(now: Clocks): MandateVerdict {
+    const size = this.member.license?.license.pool.size;
+    if (this.phase !== "active" || this.suspended || this.member.ended || size === undefined) {
+      return "no-mandate";
+    }
+    return mandateVerdict(this.renewalSent, now, this.aliveCount(now), size, this.member.timing);
+  }
+
+  /** Read with fresh clocks before each grant and renewal, and again just before the answer leaves. */
+  hasMandate(): boolean {
+    return this.verdict(this.member.ports.runtime.clocks()) === "mandate";
+  }
+
+  refusal(): Refusal | null {
+    const verdict = this.verdict(this.member.ports.runtime.clocks());
+    if (verdict === "mandate") return null;
+    if (verdict === "no-majority") {
+      return refuse(
+        "no-majority",
+        `${this.member.id} does not see more than half of the pool's servers; start the others or ask another server`,
+      );
+    }
+    return refuse("no-mandate", this.whyNot());
+  }
+
+  private whyNot(): string {
+    const id = this.member.id;
+    if (this.member.ended || this.phase === "ended") return `${id} is stopping; ask another server`;
+    if (this.suspended) {
+      return `${id} does not grant: ${this.member.alarms()[0] ?? "the store is not the one it was"}`;
+    }
+    if (this.member.license === null) {
+      return `${id} has no license yet; install one with: quorate license install FILE --server ${this.member.options.url}`;
+    }
+    if (this.phase !== "active") {
+      return `${id} is starting; it waits for its old lease to end (${this.member.timing.retireAfterMs} ms)`;
+    }
+    return `${id} could not renew its lease in the store; ask another server`;
+  }
+
+  aliveCount(now: Clocks): number {
+    let alive = this.phase === "active" ? 1 : 0;
+    for (const observation of this.observations.values()) {
+      if (seenAlive(observation, now, this.member.timing)) alive += 1;
+    }
+    return alive;
+  }
+
+  isAlive(id: string): boolean {
+    if (id === this.member.id) return this.phase === "active";
+    const observation = this.observations.get(id);
+    if (observation === undefined) return false;
+    return seenAlive(observation, this.member.ports.runtime.clocks(), this.member.timing);
+  }
+
+  /** Ids of all members seen alive, this one included, in order of id. */
+  aliveMembers(): string[] {
+    const ids = [...this.observations.keys()].filter((id) => this.isAlive(id));
+    if (this.phase === "active") ids.push(this.member.id);
+    return ids.sort();
+  }
+
+  /** The epoch in which a live member may be given seats; null when it may not. */
+  liveEpoch(id: string): number | null {
+    if (id === this.member.id) return this.phase === "active" ? this.epoch : null;
+    return this.isAlive(id) ? (this.member.memberRecord(id)?.epoch ?? null) : null;
+  }
+
+  /** A member that just did not answer is not asked again for a second. */
+  noteUnreachable(id: string): void {
+    this.unreachableUntilMs.set(id, this.member.nowMs() + UNREACHABLE_MS);
+  }
+
+  mayReach(id: string): boolean {
+    return this.isAlive(id) && (this.unreachableUntilMs.get(id) ?? 0) <= this.member.nowMs();
+  }
+
+  /** When a silent member may be retired at the earliest, ms from now. */
+  retireInMs(id: string): number {
+    const observation = this.observations.get(id);
+    if (observation === undefined) return this.member.timing.renewEveryMs;
+    return retireInMs(observation, this.member.nowMs(), this.member.timing);
+  }
+
+  /** When this member itself first saw that the epoch of another is over; null if it did not. */
+  sawEndOf(id: string, epoch: number): number | null {
+    const seen = this.sawEpochs.get(id) ?? [];
+    return seen.find((each) => each.epoch > epoch)?.atMs ?? null;
+  }
+
+  // ---- start ----------------------------------------------------------------------------------------
+
+  /** Watches the own record for R; resolves false when another process of this member lives. */
+  async waitForOwnLease(): Promise<boolean> {
+    this.phase = "waiting";
+    const key = memberKeyOf(this.member.id);
+    let first: { record: MemberRecord | null; sinceMs: number } | null = null;
+    for (;;) {
+      const sent = this.member.ports.runtime.clocks();
+      const outcome = await this.member.state.transact({ reads: this.reads() });
+      const answeredMs = this.member.nowMs();
+      if (outcome.outcome !== "unknown") {
+        this.observeAll(outcome.read, sent, answeredMs);
+        const current = this.member.state.get<MemberRecord>(key)?.value ?? null;
+        first ??= { record: current, sinceMs: answeredMs };
+        const waitedMs = answeredMs - first.sinceMs;
+        const verdict = startVerdict(first.record, current, waitedMs, this.member.timing);
+        if (verdict === "another-lives") return false;
+        if (verdict !== "wait") return true;
+      }
+      await this.member.pause(this.member.timing.renewEveryMs / 2);
+      if (this.member.ended) return false;
+    }
+  }
+
+  /** Raises the own epoch above `least`; the record is created if it was absent. Null, or what is wrong. */
+  async begin(mark: string, least: number): Promise<string | null> {
+    const id = this.member.id;
+    this.mark = mark;
+    const written = await this.member.state.change<MemberRecord>(memberKeyOf(id), (current) => {
+      const record = this.ownRecord(Math.max(current?.epoch ?? 0, least) + 1, current, "active");
+      if (current !== null && current.state !== "removed") return { value: record };
+      const members = this.member.state.get<MembersRecord>(MEMBERS_KEY);
+      const ids = members?.value.ids ?? [];
+      const size = this.member.license?.license.pool.size ?? 0;
+      if (ids.includes(id)) return { value: record };
+      if (ids.length >= size) {
+        return (
+          `the license allows ${size} servers and the pool has ${ids.join(", ")}; ` +
+          `make room with: quorate pool remove ID`
+        );
+      }
+      return {
+        value: record,
+        compare: [{ key: MEMBERS_KEY, revision: members?.revision ?? 0 }],
+        puts: [
+          {
+            key: MEMBERS_KEY,
+            value: JSON.stringify({ ids: [...ids, id], nonces: members?.value.nonces ?? {} }),
+          },
+        ],
+      };
+    });
+    if (!written.applied) return written.reason;
+    this.epoch = this.member.memberRecord(id)?.epoch ?? 0;
+    this.phase = "active";
+    return null;
+  }
+
+  private ownRecord(epoch: number, current: MemberRecord | null, state: MemberState): MemberRecord {
+    const { options, ports, license } = this.member;
+    return {
+      epoch,
+      renewal: (current?.renewal ?? 0) + 1,
+      state,
+      url: options.url,
+      key: options.key,
+      priority: options.priority,
+      licenseSequence: license?.license.sequence ?? null,
+      journal: { mark: this.mark, sequence: ports.journal.syncedSequence() },
+      nonces: current?.nonces ?? {},
+    };
+  }
+
+  // ---- renewal --------------------------------------------------------------------------------------
+
+  /** One renewal now; a second caller shares the one under way. */
+  renew(): Promise<void> {
+    this.renewing ??= this.renewNow().finally(() => {
+      this.renewing = null;
+    });
+    return this.renewing;
+  }
+
+  private async renewNow(): Promise<void> {
+    if (this.phase !== "active" || this.member.ended) return;
+    for (let attempt = 0; attempt < 4; attempt += 1) {
+      const again = await this.renewOnce(attempt === 0);
+      if (!again || this.phase !== "active" || this.member.ended) return;
+    }
+  }
+
+  /** True when it should be tried again at once. */
+  private async renewOnce(withOthers: boolean): Promise<boolean> {
+    const { state, id, ports } = this.member;
+    const own = state.get<MemberRecord>(memberKeyOf(id));
+    if (own === null) return false;
+    const nonce = ports.runtime.nonce();
+    const sent = ports.runtime.clocks();
+    const compare = [{ key: memberKeyOf(id), revision: own.revision }];
+    const puts = [
+      {
+        key: memberKeyOf(id),
+        value: JSON.stringify({
+          ...this.ownRecord(this.epoch, own.value, "active"),
+          nonces: { ...own.value.nonces, [id]: nonce },
+        }),
+      },
+    ];
+    if (withOthers && this.verdict(sent) === "mandate") this.addOthers(nonce, compare, puts);
+    const outcome = await state.transact({ compare, puts, reads: this.reads() });
+    if (outcome.outcome === "unknown") {
+      this.pending.set(nonce, sent);
+      ports.runtime.after(RETRY_MS, () => void this.renew());
+      return false;
+    }
+    this.observeAll(outcome.read, sent, this.member.nowMs());
+    if (outcome.outcome === "applied") {
+      this.pending.clear();
+      this.renewalSent = sent;
+      this.onRenewed();
+      return false;
+    }
+    return this.lookAtOwn();
+  }
+
+  /** Retirements of silent members and the take-over of an ended leadership, in the same write. */
+  private addOthers(
+    nonce: string,
+    compare: { key: string; revision: number }[],
+    puts: { key: string; value: string }[],
+  ): void {
+    const { id, timing } = this.member;
+    const nowMs = this.member.nowMs();
+    for (const [other, observation] of this.observations) {
+      if (!mayRetire(observation, nowMs, timing)) continue;
+      const { record, revision } = observation;
+      const retired: MemberRecord = {
+        ...record,
+        epoch: record.epoch + 1,
+        state: "retired",
+        nonces: { ...record.nonces, [id]: nonce },
+      };
+      compare.push({ key: memberKeyOf(other), revision });
+      puts.push({ key: memberKeyOf(other), value: JSON.stringify(retired) });
+    }
+    if (this.takeOverAtMs === null || nowMs < this.takeOverAtMs || !this.leadershipIsOver()) return;
+    const leader = this.member.leaderRecord();
+    const next: LeaderRecord = {
+      member: id,
+      epoch: this.epoch,
+      term: (leader?.value.term ?? 0) + 1,
+      nonces: { ...leader?.value.nonces, [id]: nonce },
+    };
+    compare.push({ key: LEADER_KEY, revision: leader?.revision ?? 0 });
+    puts.push({ key: LEADER_KEY, value: JSON.stringify(next) });
+  }
+
+  /** After a rejected renewal: was an unknown one applied, was I retired, or does another process live? */
+  private lookAtOwn(): boolean {
+    const { id } = this.member;
+    const own = this.member.memberRecord(id);
+    if (own === null) return false;
+    const sent = this.pending.get(own.nonces[id] ?? "");
+    if (sent !== undefined) {
+      this.renewalSent = sent;
+      this.pending.clear();
+    }
+    if (own.state === "removed") {
+      this.leave(EXIT_REMOVED, "this server was removed from the pool by an administrator");
+      return false;
+    }
+    if (own.epoch > this.epoch) {
+      this.member.ports.log.warn(
+        "this server was retired by another; it returns under a new epoch",
+        {
+          epoch: own.epoch,
+        },
+      );
+      this.member.emit("member-retired", { member: id, epoch: own.epoch });
+      this.epoch = own.epoch;
+      this.renewalSent = null;
+      this.pending.clear();
+      this.onRetired();
+      return true;
+    }
+    if (own.journal.mark !== this.mark) {
+      this.leave(EXIT_ANOTHER_LIVES, "another process of this member renews its lease");
+      return false;
+    }
+    return true;
+  }
+
+  private leave(code: number, reason: string): void {
+    if (this.member.ended) return;
+    this.phase = "ended";
+    this.member.ended = true;
+    this.member.ports.log.error(reason);
+    this.member.options.onExit({ code, reason });
+  }
+
+  private reads(): string[] {
+    return [MEMBER_PREFIX, LEADER_KEY, LICENSE_KEY, STORE_KEY, MEMBERS_KEY];
+  }
+
+  /** Takes the records of the others as read by this member itself: only that starts and ends waits. */
+  private observeAll(read: readonly KeyValue[], sent: Clocks, answeredMs: number): void {
+    const { id, timing } = this.member;
+    for (const { key, revision } of read) {
+      if (!key.startsWith(MEMBER_PREFIX)) continue;
+      const other = key.slice(MEMBER_PREFIX.length);
+      // What was taken in may be newer than this read, by a hint; then it is the one to observe.
+      const known = this.member.state.get<MemberRecord>(key);
+      if (known === null) continue;
+      this.noteEpoch(other, known.value.epoch, answeredMs);
+      if (other === id || known.revision !== revision) continue;
+      // After the first read, a record that appears was absent before: its member is alive.
+      const previous = this.observations.get(other) ?? (this.hasRead ? null : undefined);
+      const next = observe(previous, known.value, revision, sent, answeredMs, timing);
+      this.observations.set(other, next);
+      this.tellTransition(other, previous ?? null, next);
+    }
+    this.hasRead = true;
+    this.scheduleTakeOver(answeredMs);
+  }
+
+  private tellTransition(other: string, previous: Observation | null, next: Observation): void {
+    if (previous === null || previous.record.epoch === next.record.epoch) return;
+    const what = next.record.state === "active" ? "member-returned" : `member-${next.record.state}`;
+    this.member.ports.log.info(`${other}: ${what}`, { epoch: next.record.epoch });
+    this.member.emit(what, { member: other, epoch: next.record.epoch });
+  }
+
+  private noteEpoch(id: string, epoch: number, atMs: number): void {
+    const seen = this.sawEpochs.get(id) ?? [];
+    const last = seen.at(-1);
+    if (last !== undefined && last.epoch >= epoch) return;
+    seen.push({ epoch, atMs });
+    // Dropping the oldest makes a wait longer, never shorter.
+    if (seen.length > EPOCHS_KEPT_MAX) seen.shift();
+    this.sawEpochs.set(id, seen);
+  }
+
+  // ---- leadership -----------------------------------------------------------------------------------
+
+  leadershipIsOver(): boolean {
+    const leader = this.member.leaderRecord()?.value ?? null;
+    return leadershipIsOver(
+      leader,
+      leader === null ? null : this.member.memberRecord(leader.member),
+    );
+  }
+
+  /** The live leader: whose key it is and whose epoch still runs. */
+  leader(): LeaderRecord | null {
+    return this.leadershipIsOver() ? null : (this.member.leaderRecord()?.value ?? null);
+  }
+
+  leads(): boolean {
+    const leader = this.leader();
+    return (
+      this.phase === "active" && leader?.member === this.member.id && leader.epoch === this.epoch
+    );
+  }
+
+  /** A key changed by whatever path: an ended leadership is noticed at once. */
+  notice(key: string): void {
+    if (key === LEADER_KEY || key.startsWith(MEMBER_PREFIX)) {
+      this.scheduleTakeOver(this.member.nowMs());
+    }
+  }
+
+  private scheduleTakeOver(nowMs: number): void {
+    if (this.phase !== "active" || !this.leadershipIsOver()) {
+      this.takeOverAtMs = null;
+      return;
+    }
+    if (this.takeOverAtMs !== null) return;
+    const candidates = this.aliveMembers().map((id) => ({
+      id,
+      priority:
+        id === this.member.id
+          ? this.member.options.priority
+          : (this.member.memberRecord(id)?.priority ?? 0),
+    }));
+    const { runtime } = this.member.ports;
+    const delayMs = takeOverDelayMs(this.member.id, candidates, runtime.random());
+    this.takeOverAtMs = nowMs + delayMs;
+    runtime.after(delayMs + 1, () => void this.renew());
+  }
+
+  // ---- end ------------------------------------------------------------------------------------------
+
+  /**
+   * Resigns: nothing is answered in this epoch any more, then the epoch is raised with the mark in one
+   * write. Resolves false when the store did not take it in time: that is a death, and as safe.
+   */
+  async resign(state: "stopped" | "broken"): Promise<boolean> {
+    if (this.phase !== "active") {
+      this.phase = "ended";
+      return false;
+    }
+    this.phase = "ended";
+    await this.renewing;
+    const ended = this.epoch;
+    const written = await this.member.state.change<MemberRecord>(
+      memberKeyOf(this.member.id),
+      (current) =>
+        current === null || current.epoch !== ended
+          ? "the epoch was raised by another member"
+          : { value: this.ownRecord(ended + 1, current, state) },
+    );
+    return written.applied;
+  }
+
+  knownEpochs(): Record<string, number> {
+    const epochs: Record<string, number> = {};
+    for (const [id, seen] of this.sawEpochs) epochs[id] = seen.at(-1)?.epoch ?? 0;
+    return epochs;
+  }
+}

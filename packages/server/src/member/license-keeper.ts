@@ -1,0 +1,172 @@
+/**
+ * The license in force, this member's own copy, and the rule of sequence numbers (I7, design section 4.7):
+ * only a valid document with a higher number replaces the one in force; a lower one is replaced by the
+ * pool's; the same number with other content is refused loudly.
+ */
+import { type License, refuse, type Refusal, sequenceVerdict } from "@quorate/core";
+import type { LicenseAnswer } from "@quorate/protocol";
+import type { MemberContext } from "./context.ts";
+import { LICENSE_KEY, type StoredLicense } from "./keys.ts";
+
+interface Checked {
+  readonly license: License;
+  readonly canonical: string;
+  readonly text: string;
+}
+
+export class LicenseKeeper {
+  private adopting = false;
+  onAdopted: () => void = () => {};
+
+  private readonly member: MemberContext;
+  constructor(member: MemberContext) {
+    this.member = member;
+  }
+
+  /** Takes over what the store says, if it is new here. */
+  async follow(): Promise<void> {
+    const stored = this.member.state.get<StoredLicense>(LICENSE_KEY);
+    if (stored === null || this.adopting) return;
+    if (stored.value.text === this.member.license?.text) return;
+    const checked = this.check(stored.value.text);
+    if (typeof checked === "string") {
+      this.member.alarm(
+        "license",
+        `the pool's license (sequence ${stored.value.sequence}) is not valid here: ${checked}`,
+      );
+      return;
+    }
+    this.adopting = true;
+    try {
+      const before = this.member.license?.license.sequence ?? null;
+      this.member.setLicense(checked);
+      this.member.clearAlarm("license");
+      await this.keepOwnCopy(checked);
+      const { sequence } = checked.license;
+      if (before !== null) this.member.ports.log.info("a newer license is in force", { sequence });
+      this.member.emit("license-installed", { sequence });
+      this.onAdopted();
+    } finally {
+      this.adopting = false;
+    }
+  }
+
+  /** The own copy becomes the pool's; one that differs is kept beside it. */
+  private async keepOwnCopy(inForce: Checked): Promise<void> {
+    try {
+      const own = await this.member.ports.licenses.readOwn();
+      if (own === inForce.text) return;
+      const checked = own === null ? null : this.check(own);
+      const verdict =
+        checked === null || typeof checked === "string"
+          ? "older"
+          : sequenceVerdict(
+              { sequence: checked.license.sequence, canonical: checked.canonical },
+              { sequence: inForce.license.sequence, canonical: inForce.canonical },
+            );
+      if (verdict === "newer" || verdict === "same") return;
+      if (verdict === "conflict") {
+        this.member.alarm(
+          "license-conflict",
+          `this server's own license has the same sequence number ${inForce.license.sequence} as the pool's but other content; ` +
+            `the pool's stays in force and the own file is kept as a backup. Ask the vendor for a license with a higher number`,
+        );
+      }
+      await this.member.ports.licenses.writeOwn(inForce.text, own !== null);
+    } catch (error) {
+      this.member.ports.log.warn("the own copy of the license could not be written", {
+        error: String(error),
+      });
+    }
+  }
+
+  /** At the start: the own copy goes into the store if it is newer than the pool's. */
+  async bringOwn(): Promise<void> {
+    const own = await this.member.ports.licenses.readOwn();
+    if (own === null) return;
+    const checked = this.check(own);
+    if (typeof checked === "string") {
+      this.member.alarm("own-license", `this server's own license file is not valid: ${checked}`);
+      return;
+    }
+    const refusal = await this.offer(checked);
+    if (refusal !== null && refusal.refused !== "license-older") {
+      this.member.ports.log.warn(refusal.detail, { code: refusal.refused });
+    }
+  }
+
+  /** `PUT /v1/license`. */
+  async install(text: string): Promise<LicenseAnswer | Refusal> {
+    const checked = this.check(text);
+    if (typeof checked === "string") return refuse("license-invalid", checked);
+    const refusal = await this.offer(checked);
+    if (refusal !== null) return refusal;
+    await this.follow();
+    return this.answer();
+  }
+
+  answer(): LicenseAnswer | Refusal {
+    const { license } = this.member;
+    if (license === null) return refuse("not-found", "no license is installed in this pool yet");
+    return { sequence: license.license.sequence, license: JSON.parse(license.text) as unknown };
+  }
+
+  private check(text: string): Checked | string {
+    const checked = this.member.ports.licenses.check(text);
+    return typeof checked === "string" ? checked : { ...checked, text };
+  }
+
+  /** Puts a license into the store if its number is higher; null when it is in force afterwards. */
+  private async offer(offered: Checked): Promise<Refusal | null> {
+    const read = await this.member.state.transact({ reads: [LICENSE_KEY] });
+    if (read.outcome === "unknown") {
+      return refuse("busy", `the store does not answer: ${read.reason}`, { retryAfterMs: 1_000 });
+    }
+    let refusal: Refusal | null = null;
+    const written = await this.member.state.change<StoredLicense>(LICENSE_KEY, (stored) => {
+      refusal = this.against(offered, stored);
+      if (refusal !== null) return refusal.detail;
+      if (stored !== null && stored.sequence === offered.license.sequence) return "it is in force";
+      return {
+        value: {
+          sequence: offered.license.sequence,
+          text: offered.text,
+          nonces: stored?.nonces ?? {},
+        },
+      };
+    });
+    if (refusal !== null) return refusal;
+    if (written.applied || written.reason === "it is in force") return null;
+    return refuse("busy", written.reason, { retryAfterMs: 500 });
+  }
+
+  private against(offered: Checked, stored: StoredLicense | null): Refusal | null {
+    if (stored === null) return null;
+    const inForce = this.check(stored.text);
+    if (typeof inForce === "string") return refuse("license-invalid", inForce);
+    const [theirs, ours] = [offered.license, inForce.license];
+    if (theirs.pool.name !== ours.pool.name) {
+      return refuse(
+        "license-invalid",
+        `the license is for the pool "${theirs.pool.name}", this is the pool "${ours.pool.name}"`,
+      );
+    }
+    const verdict = sequenceVerdict(
+      { sequence: theirs.sequence, canonical: offered.canonical },
+      { sequence: ours.sequence, canonical: inForce.canonical },
+    );
+    if (verdict === "older") {
+      return refuse(
+        "license-older",
+        `the license has sequence ${theirs.sequence}, the pool has ${ours.sequence}; nothing was changed`,
+      );
+    }
+    if (verdict === "conflict") {
+      return refuse(
+        "license-conflict",
+        `the pool has another license with sequence ${ours.sequence}; nothing was changed. Ask the vendor for one with a higher number`,
+      );
+    }
+    return null;
+  }
+}

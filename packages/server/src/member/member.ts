@@ -1,0 +1,369 @@
+/**
+ * One member of a pool: the rules of `@quorate/core` against store, journal, clocks and other members,
+ * all through ports. What it is asked comes in as values (`api.ts`) and leaves as values.
+ *
+ * This file holds the order of things: how a member starts, what it does regularly, how it ends.
+ * The answers to clients are in `desk.ts`, those to members in `peer-desk.ts`.
+ */
+import { journalIsWhole, type Refusal, refuse } from "@quorate/core";
+import type { MemberEvent } from "@quorate/protocol";
+import type { Recovered } from "../journal/journal.ts";
+import type { MemberOptions } from "./api.ts";
+import { MemberContext } from "./context.ts";
+import { Conversions } from "./conversions.ts";
+import { Desk } from "./desk.ts";
+import {
+  ALLOCATION_PREFIX,
+  LEADER_KEY,
+  LICENSE_KEY,
+  MEMBERS_KEY,
+  MEMBER_PREFIX,
+  memberKeyOf,
+  type MemberRecord,
+  STORE_KEY,
+} from "./keys.ts";
+import { Leader } from "./leader.ts";
+import { EXIT_ANOTHER_LIVES, EXIT_BROKEN, LeaseKeeper } from "./lease-keeper.ts";
+import { LicenseKeeper } from "./license-keeper.ts";
+import type { PeerAnswer, PeerCall } from "./peer-calls.ts";
+import { PeerDesk } from "./peer-desk.ts";
+import { PoolView } from "./pool-view.ts";
+import type { MemberPorts } from "./ports.ts";
+import { Reporter } from "./reporter.ts";
+import { Seats } from "./seats.ts";
+import { StoreGuard } from "./store-guard.ts";
+import { Wants } from "./wants.ts";
+
+const HOUSEKEEPING_MS = 200;
+const REPORT_MS = 1_000;
+const FULL_READ_MS = 5_000;
+const RETIRED_EPOCH_WAIT_MS = 100;
+const EXIT_NO_PLACE = 12;
+
+export class Member {
+  private readonly context: MemberContext;
+  private readonly lease: LeaseKeeper;
+  private readonly seats: Seats;
+  private readonly guard: StoreGuard;
+  private readonly licenses: LicenseKeeper;
+  private readonly view: PoolView;
+  private readonly leader: Leader;
+  private readonly reporter: Reporter;
+  private readonly desk: Desk;
+  private readonly peers: PeerDesk;
+  private joining: Promise<void> | null = null;
+  private mark = "";
+  private recovered: Recovered | null = null;
+  private hintedKeys: Set<string> | null = null;
+  private broken = false;
+
+  constructor(options: MemberOptions, ports: MemberPorts) {
+    const context = new MemberContext(options, ports);
+    this.context = context;
+    this.lease = new LeaseKeeper(context);
+    this.seats = new Seats(context, this.lease);
+    this.guard = new StoreGuard(context, this.lease);
+    this.licenses = new LicenseKeeper(context);
+    this.view = new PoolView(context, this.lease);
+    this.leader = new Leader(context, this.lease, this.seats, this.view);
+    this.reporter = new Reporter(context, this.lease, this.seats, this.view);
+    const wants = new Wants(context, this.lease, this.seats, this.leader);
+    const conversions = new Conversions(context, this.lease, this.seats, this.leader, this.view);
+    this.desk = new Desk(
+      context,
+      this.lease,
+      this.seats,
+      this.guard,
+      this.licenses,
+      this.view,
+      this.leader,
+      wants,
+      conversions,
+    );
+    this.peers = new PeerDesk(
+      context,
+      this.lease,
+      this.seats,
+      this.view,
+      this.leader,
+      this.reporter,
+      conversions,
+      this.desk,
+    );
+    this.connect();
+  }
+
+  private connect(): void {
+    const { state } = this.context;
+    state.onBackwards = (revision, seen) => this.guard.backwards(revision, seen);
+    state.onStoreLost = (reason) => this.guard.lost(reason);
+    state.onChange = (key) => this.noticeChange(key);
+    this.seats.onChanged = (session) => this.reporter.sessionChanged(session);
+    this.seats.onEnded = (session) => {
+      this.reporter.sessionEnded(session);
+      if (this.seats.isContended(session.feature)) void this.seats.payDebt();
+    };
+    this.seats.onJournalFailed = (error) =>
+      this.breakDown(String((error as Error).message ?? error));
+    this.lease.onRenewed = () =>
+      void this.seats.reinstate().catch((e: unknown) => this.context.crash(e));
+    this.lease.onRetired = () => this.reporter.everything();
+  }
+
+  // ---- start ----------------------------------------------------------------------------------------
+
+  /** Begins to work; resolves when the member grants or has ended. */
+  async start(): Promise<void> {
+    const { ports } = this.context;
+    this.recovered = await ports.journal.recover();
+    this.guard.recall(this.recovered.facts);
+    this.mark = ports.runtime.nonce();
+    ports.store.watch("", 0, (change) => this.hint(change.key, change.revision));
+    await this.join();
+    if (this.context.ended) return;
+    const { timing } = this.context;
+    this.context.repeat(timing.renewEveryMs, () => this.regularly());
+    this.context.repeat(HOUSEKEEPING_MS, () => this.keepHouse());
+    this.context.repeat(REPORT_MS, () => this.report());
+    this.context.repeat(FULL_READ_MS, () => this.readAll());
+    while (!this.lease.hasMandate() && !this.context.ended) {
+      await this.context.pause(RETIRED_EPOCH_WAIT_MS);
+    }
+  }
+
+  private join(): Promise<void> {
+    this.joining ??= this.joinNow()
+      .catch((error: unknown) => this.context.crash(error))
+      .finally(() => {
+        this.joining = null;
+      });
+    return this.joining;
+  }
+
+  private async joinNow(): Promise<void> {
+    const { state, timing, ports } = this.context;
+    this.lease.phase = "starting";
+    for (;;) {
+      if (this.context.ended) return;
+      state.forget();
+      const outcome = await state.transact({ reads: [STORE_KEY] });
+      if (outcome.outcome !== "unknown" && (await this.guard.recognise())) break;
+      await this.context.pause(timing.renewEveryMs);
+    }
+    await this.licenses.bringOwn();
+    let told = false;
+    for (;;) {
+      await state.transact({ reads: [LICENSE_KEY, MEMBER_PREFIX, LEADER_KEY, MEMBERS_KEY] });
+      await this.licenses.follow();
+      if (this.context.license !== null || this.context.ended) break;
+      if (!told) ports.log.info(this.lease.refusal()?.detail ?? "waiting for a license");
+      told = true;
+      await this.context.pause(timing.renewEveryMs);
+    }
+    if (this.context.ended) return;
+    if (!(await this.lease.waitForOwnLease())) {
+      this.leave(
+        EXIT_ANOTHER_LIVES,
+        "another process of this member is alive (its lease is being renewed); stop it first, or give this one its own folder with: quorate member id",
+      );
+      return;
+    }
+    await this.begin();
+  }
+
+  private async begin(): Promise<void> {
+    const { ports, state, id } = this.context;
+    const record = state.get<MemberRecord>(memberKeyOf(id))?.value ?? null;
+    this.restore(record);
+    try {
+      await ports.journal.append([{ kind: "fact", name: "mark", value: this.mark }]);
+    } catch (error) {
+      this.breakDown(String((error as Error).message));
+      return;
+    }
+    const problem = await this.lease.begin(this.mark, this.guard.leastEpoch);
+    if (problem !== null) {
+      this.leave(EXIT_NO_PLACE, problem);
+      return;
+    }
+    this.lease.suspended = false;
+    this.context.clearAlarm("store");
+    this.context.ledger.activate(this.context.nowMs());
+    await state.transact({ reads: [ALLOCATION_PREFIX] });
+    await this.lease.renew();
+  }
+
+  /** The journal's sessions, if it holds all that the record says was synced. */
+  private restore(record: MemberRecord | null): void {
+    const { ledger, ports } = this.context;
+    const recovered = this.recovered;
+    if (recovered === null) return;
+    this.recovered = null;
+    const mark = recovered.facts.get("mark") ?? null;
+    this.seats.journalIsWhole =
+      record === null
+        ? recovered.sessions.length === 0
+        : journalIsWhole({ mark, sequence: recovered.sequence }, record);
+    if (!this.seats.journalIsWhole) {
+      ports.log.warn(
+        "the journal is not the one this member worked with last (a restored or copied folder, or a new disk): none of its seats is taken back; they become free after their wait",
+      );
+      return;
+    }
+    for (const session of recovered.sessions) {
+      ledger.restore({ ...session, convertedFrom: null }, recovered.revoked.has(session.session));
+    }
+    for (const hold of recovered.holds) ledger.restoreHold(hold);
+    const untilMs = this.context.nowMs() + 2 * this.context.timing.leaseMs * 6;
+    for (const { session, n } of recovered.tombstones) ledger.restoreTombstone(session, n, untilMs);
+  }
+
+  private leave(code: number, reason: string): void {
+    if (this.context.ended) return;
+    this.context.ended = true;
+    this.context.ports.log.error(reason);
+    this.context.options.onExit({ code, reason });
+  }
+
+  // ---- regular work ---------------------------------------------------------------------------------
+
+  private async regularly(): Promise<void> {
+    if (this.lease.suspended && this.lease.phase === "active") {
+      await this.join();
+      return;
+    }
+    await this.lease.renew();
+    this.guard.check();
+    this.guard.note();
+  }
+
+  private async keepHouse(): Promise<void> {
+    this.watchJournal();
+    if (this.lease.phase !== "active") return;
+    this.seats.expire();
+    if (!this.lease.hasMandate()) {
+      // A mandate that is found over is renewed at once.
+      await this.lease.renew();
+      return;
+    }
+    await this.licenses.follow();
+    await this.seats.payDebt();
+    await this.leader.keepOrder();
+    this.view.forgetReclaimed();
+  }
+
+  private async report(): Promise<void> {
+    await this.reporter.send();
+    if (!this.lease.leads()) return;
+    for (const id of this.lease.aliveMembers()) {
+      for (const { feature } of this.context.records()) {
+        const unused =
+          id === this.context.id
+            ? this.seats.unused(feature)
+            : (this.view.feature(id, feature)?.unused ?? null);
+        if (unused !== null) await this.leader.topUp(id, feature, unused);
+      }
+    }
+  }
+
+  private async readAll(): Promise<void> {
+    if (this.lease.phase !== "active") return;
+    await this.context.state.transact({ reads: [ALLOCATION_PREFIX] });
+  }
+
+  /** A watch is a hint to read: all keys it names within one turn are read together. */
+  private hint(key: string, revision: number): void {
+    if (this.context.ended || this.lease.phase === "starting") return;
+    if (revision <= this.context.state.revisionOf(key)) return;
+    // The member records are read by every renewal; only what ends a wait sooner is worth a read.
+    if (this.hintedKeys !== null) {
+      this.hintedKeys.add(key);
+      return;
+    }
+    this.hintedKeys = new Set([key]);
+    this.context.ports.runtime.after(1, () => {
+      const keys = [...(this.hintedKeys ?? [])];
+      this.hintedKeys = null;
+      const reads = keys.length > 50 ? [ALLOCATION_PREFIX, MEMBER_PREFIX, LEADER_KEY] : keys;
+      void this.context.state.transact({ reads }).catch((e: unknown) => this.context.crash(e));
+    });
+  }
+
+  private noticeChange(key: string): void {
+    if (key === LICENSE_KEY) {
+      void this.licenses.follow().catch((e: unknown) => this.context.crash(e));
+    }
+    if (key === LEADER_KEY) this.reporter.everything();
+    this.desk.forgetServers(key);
+    this.lease.notice(key);
+  }
+
+  // ---- end ------------------------------------------------------------------------------------------
+
+  private watchJournal(): void {
+    const sinceMs = this.context.ports.journal.syncingSinceMs();
+    if (sinceMs === null) return;
+    if (this.context.nowMs() - sinceMs > this.context.timing.leaseMs / 2) {
+      this.breakDown("the journal has not synced for half a lease; look at the disk");
+    }
+  }
+
+  private breakDown(reason: string): void {
+    if (this.broken || this.context.ended) return;
+    this.broken = true;
+    const words = `this server resigns: ${reason}`;
+    this.context.alarm("journal", words);
+    void this.lease
+      .resign("broken")
+      .catch(() => false)
+      .then(() => this.leave(EXIT_BROKEN, words));
+  }
+
+  /** Gives its unused seats back and ends; its clients go to the others as after a death, without the wait. */
+  async stop(): Promise<void> {
+    if (this.context.ended) return;
+    const epoch = this.lease.epoch;
+    const wasActive = this.lease.phase === "active";
+    const resigned = await this.lease.resign("stopped");
+    if (wasActive && resigned) await this.seats.leaveUnused(epoch);
+    this.context.ended = true;
+  }
+
+  // ---- the public face ------------------------------------------------------------------------------
+
+  get id(): string {
+    return this.context.id;
+  }
+
+  readiness(): Refusal | null {
+    return this.lease.refusal();
+  }
+
+  memberKey(member: string): string | null {
+    return this.context.memberRecord(member)?.key ?? null;
+  }
+
+  subscribe(listener: (event: MemberEvent) => void): () => void {
+    return this.context.subscribe(listener);
+  }
+
+  checkout: Desk["checkout"] = (request) => this.desk.checkout(request);
+  heartbeat: Desk["heartbeat"] = (request) => this.desk.heartbeat(request);
+  release: Desk["release"] = (request) => this.desk.release(request);
+  authorizations: Desk["authorizations"] = (query) => this.desk.authorizations(query);
+  features: Desk["features"] = () => this.desk.features();
+  pool: Desk["pool"] = () => this.desk.pool();
+  license: LicenseKeeper["answer"] = () => this.licenses.answer();
+  installLicense: LicenseKeeper["install"] = (text) => this.licenses.install(text);
+  lead: Desk["lead"] = (member) => this.desk.lead(member);
+  remove: Desk["remove"] = (member) => this.desk.remove(member);
+  rebuild: Desk["rebuild"] = () => this.desk.rebuild();
+
+  peer(from: string, call: PeerCall): Promise<PeerAnswer> {
+    if (this.context.ended || this.lease.phase !== "active") {
+      const refusal = refuse("no-mandate", `${this.id} is not at work`);
+      return Promise.resolve({ ok: false, refusal });
+    }
+    return this.peers.answer(from, call);
+  }
+}

@@ -1,0 +1,227 @@
+/**
+ * The leader's record of distribution: every authorization of every server, as the servers report them.
+ * It serves display, policy and passing on; no safety rests on it.
+ */
+import type { Session } from "@quorate/core";
+import type { AuthorizationRow, AuthorizationsPage, AuthorizationsQuery } from "@quorate/protocol";
+import { PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX } from "@quorate/core";
+import type { MemberContext } from "./context.ts";
+import type { LeaseKeeper } from "./lease-keeper.ts";
+import type { FeatureReport, PeerCall } from "./peer-calls.ts";
+
+type Report = Extract<PeerCall, { kind: "report" }>;
+
+interface Reported {
+  readonly rows: Map<string, AuthorizationRow>;
+  features: Map<string, FeatureReport>;
+  licenseSequence: number | null;
+  epoch: number;
+  /** A full report has arrived since this member leads. */
+  complete: boolean;
+  atMs: number;
+}
+
+const ROWS_A_SLICE = 5_000;
+const REVOKED_KEPT_MAX = 100_000;
+const RETIRED_KEYS_MAX = 10_000;
+
+export class PoolView {
+  private readonly reported = new Map<string, Reported>();
+  private readonly revoked = new Map<string, number>();
+  private readonly retiredSeen = new Map<string, number>();
+
+  private readonly member: MemberContext;
+  private readonly lease: LeaseKeeper;
+  constructor(member: MemberContext, lease: LeaseKeeper) {
+    this.member = member;
+    this.lease = lease;
+  }
+
+  /** A new leader starts with nothing and asks every live member for all it has. */
+  begin(): void {
+    this.reported.clear();
+    const { ports, timing, id } = this.member;
+    const leader = this.lease.leader();
+    for (const other of this.lease.aliveMembers()) {
+      const url = this.member.memberRecord(other)?.url;
+      if (other === id || url === undefined || leader === null) continue;
+      const call = { kind: "collect", epoch: this.lease.epoch, term: leader.term } as const;
+      void ports.peers.call(url, other, call, timing.callDeadlineMs);
+    }
+  }
+
+  /** Takes a report; true when the sender must send everything. */
+  take(from: string, report: Report): boolean {
+    let known = this.reported.get(from);
+    if (known === undefined || report.full) {
+      known = {
+        rows: new Map(),
+        features: new Map(),
+        licenseSequence: null,
+        epoch: report.epoch,
+        complete: false,
+        atMs: 0,
+      };
+      this.reported.set(from, known);
+      if (!report.full) return true;
+    }
+    for (const row of report.changed) {
+      known.rows.set(row.session, row);
+      if (row.state === "revoked") this.revoke(row.session);
+    }
+    for (const session of report.ended) known.rows.delete(session);
+    known.features = new Map(report.features.map((each) => [each.feature, each]));
+    known.licenseSequence = report.licenseSequence;
+    known.epoch = report.epoch;
+    known.atMs = this.member.nowMs();
+    if (!report.more) known.complete = true;
+    return !known.complete && !report.more;
+  }
+
+  unused(id: string, feature: string): number {
+    return this.reported.get(id)?.features.get(feature)?.unused ?? 0;
+  }
+
+  lower(id: string, feature: string, seats: number): void {
+    const features = this.reported.get(id)?.features;
+    const known = features?.get(feature);
+    if (known === undefined) return;
+    const unused = Math.max(0, known.unused - seats);
+    features?.set(feature, { ...known, unused, seats: known.seats - seats });
+  }
+
+  feature(id: string, feature: string): FeatureReport | null {
+    return this.reported.get(id)?.features.get(feature) ?? null;
+  }
+
+  sessionCount(id: string): number | null {
+    return this.reported.get(id)?.rows.size ?? null;
+  }
+
+  licenseSequence(id: string): number | null {
+    return this.reported.get(id)?.licenseSequence ?? null;
+  }
+
+  revoke(session: string): void {
+    this.revoked.set(session, this.member.nowMs());
+    if (this.revoked.size > REVOKED_KEPT_MAX) {
+      const oldest = this.revoked.keys().next();
+      if (!oldest.done) this.revoked.delete(oldest.value);
+    }
+  }
+
+  isRevoked(session: string): boolean {
+    return this.revoked.has(session);
+  }
+
+  /** When this member first saw a retired entry whose member's epochs it does not know. */
+  firstSawRetired(feature: string, key: string): number {
+    const name = `${feature}\u0000${key}`;
+    const known = this.retiredSeen.get(name);
+    if (known !== undefined) return known;
+    if (this.retiredSeen.size >= RETIRED_KEYS_MAX) this.retiredSeen.clear();
+    const nowMs = this.member.nowMs();
+    this.retiredSeen.set(name, nowMs);
+    return nowMs;
+  }
+
+  /** Live members whose authorizations are not known here. */
+  missing(): string[] {
+    const expected = this.member.license?.license.pool.size ?? 0;
+    if (expected === 0) return [];
+    return this.lease
+      .aliveMembers()
+      .filter((id) => id !== this.member.id && this.reported.get(id)?.complete !== true);
+  }
+
+  row(session: Session): AuthorizationRow {
+    return {
+      session: session.session,
+      feature: session.feature,
+      version: session.version,
+      seats: session.seats,
+      holder: session.holder,
+      member: this.member.id,
+      grantedAt: new Date(session.grantedAtMs).toISOString(),
+      state: session.state === "revoked" ? "revoked" : "active",
+      converted: session.convertedFrom !== null,
+    };
+  }
+
+  /** A page of who holds what, ordered by session; own sessions and all reported ones, each once. */
+  async page(query: AuthorizationsQuery, withReported: boolean): Promise<AuthorizationsPage> {
+    const limit = Math.min(query.limit ?? PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX);
+    const kept: AuthorizationRow[] = [];
+    let looked = 0;
+    const keep = (row: AuthorizationRow): void => {
+      if (!matches(row, query)) return;
+      kept.push(row);
+      // Twice a page is kept before the rest is cut: the sort is paid once a page's worth of rows.
+      if (kept.length > 2 * limit + ROWS_A_SLICE) cut(kept, limit + 1);
+    };
+    const own = this.member.ledger.sessions;
+    for (const session of own.values()) {
+      if (session.state !== "granting") keep(this.row(session));
+      looked += 1;
+      if (looked % ROWS_A_SLICE === 0) await this.member.pause(0);
+    }
+    if (withReported) {
+      for (const [id, reported] of this.reported) {
+        const alive = this.lease.isAlive(id);
+        for (const row of reported.rows.values()) {
+          // A converted session is where it lives now; a dead member's row of it is history.
+          if (!own.has(row.session) && (alive || !this.livesElsewhere(row.session, id))) keep(row);
+          looked += 1;
+          if (looked % ROWS_A_SLICE === 0) await this.member.pause(0);
+        }
+      }
+    }
+    cut(kept, limit + 1);
+    const more = kept.length > limit;
+    const authorizations = more ? kept.slice(0, limit) : kept;
+    return {
+      authorizations,
+      missing: withReported ? this.missing() : [],
+      next: more ? (authorizations.at(-1)?.session ?? null) : null,
+    };
+  }
+
+  private livesElsewhere(session: string, than: string): boolean {
+    for (const [id, reported] of this.reported) {
+      if (id !== than && this.lease.isAlive(id) && reported.rows.has(session)) return true;
+    }
+    return false;
+  }
+
+  /** Rows of members whose entries are all reclaimed are forgotten. */
+  forgetReclaimed(): void {
+    for (const [id, reported] of this.reported) {
+      if (this.lease.isAlive(id)) continue;
+      const retired = this.member
+        .records()
+        .some(
+          ({ record }) =>
+            Object.hasOwn(record.allocated, id) ||
+            Object.keys(record.retired).some((key) => key.startsWith(`${id}/`)),
+        );
+      if (!retired) reported.rows.clear();
+    }
+  }
+}
+
+function matches(row: AuthorizationRow, query: AuthorizationsQuery): boolean {
+  if (query.after !== undefined && row.session <= query.after) return false;
+  if (query.feature !== undefined && row.feature !== query.feature) return false;
+  if (query.user !== undefined && row.holder.user !== query.user) return false;
+  return query.host === undefined || row.holder.host === query.host;
+}
+
+function cut(rows: AuthorizationRow[], most: number): void {
+  rows.sort((a, b) => (a.session < b.session ? -1 : a.session > b.session ? 1 : 0));
+  const kept: AuthorizationRow[] = [];
+  for (const row of rows) {
+    if (kept.at(-1)?.session !== row.session) kept.push(row);
+    if (kept.length === most) break;
+  }
+  rows.splice(0, rows.length, ...kept);
+}
