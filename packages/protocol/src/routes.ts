@@ -25,16 +25,6 @@ export const PEER_KINDS = [
 
 export type PeerKind = (typeof PEER_KINDS)[number];
 
-/** The shape of the body of each kind. */
-export const PEER_SCHEMAS = {
-  report: "PeerReport",
-  collect: "PeerCollect",
-  seats: "PeerSeats",
-  "give-back": "PeerGiveBack",
-  "hand-over": "PeerHandOver",
-  "pass-on": "PeerPassOn",
-} as const satisfies Record<PeerKind, SchemaName>;
-
 export function authorizationPath(session: string): string {
   return `${AUTHORIZATIONS_PATH}/${session}`;
 }
@@ -297,7 +287,7 @@ function peerRoute(kind: PeerKind): Route {
     path: `${PEER_PATH}/${kind}`,
     summary: `Members only: ${kind}`,
     access: "member",
-    body: PEER_SCHEMAS[kind],
+    body: "PeerEnvelope",
     answers: [{ status: 200, says: "Answered or refused", schema: "PeerAnswer" }],
     refusals: ["unauthorized", "forbidden", "bad-request", "too-large", "unsupported-media-type"],
   };

@@ -234,48 +234,16 @@ const ServiceAnswer = Type.Object({
 const Alive = Type.Object({ alive: Type.Literal(true) });
 const Ready = Type.Object({ ready: Type.Literal(true) });
 
-/** The signed words of one member to another; what `call` holds depends on the kind. */
-const envelope = (kind: string, members: Record<string, TSchema>) =>
-  Type.Object({
-    from: name,
-    to: name,
-    sequence: count,
-    sentAtMs: count,
-    call: Type.Object({ kind: Type.Literal(kind), epoch: count, term: count, ...members }),
-  });
-
-const PeerReport = envelope("report", {
-  full: Type.Boolean(),
-  changed: Type.Array(AuthorizationRow),
-  ended: Type.Array(Type.String()),
-  features: Type.Array(
-    Type.Object({ feature: name, seats: count, inUse: count, unused: count, denied: count }),
-  ),
-  licenseSequence: nullable(count),
-});
-const PeerCollect = envelope("collect", { after: nullable(Type.String()) });
-const PeerSeats = envelope("seats", {
-  feature: name,
-  wants: Type.Array(
-    Type.Object({
-      session: Type.String(),
-      seats: count,
-      waitMs: count,
-      ticket: nullable(Type.String()),
-      holder: Type.Object({ user: Type.String(), host: Type.String() }),
-    }),
-  ),
-});
-const PeerGiveBack = envelope("give-back", { feature: name, seats: count });
-const PeerHandOver = envelope("hand-over", {
-  session,
-  n: nullable(count),
-  seats: count,
-  feature: name,
-});
-const PeerPassOn = envelope("pass-on", {
-  what: Type.Enum(["release", "revoke", "list", "features", "install", "lead", "remove"]),
-  body: Type.Unknown(),
+/**
+ * The signed words of one member to another. What a kind of call holds beside these is the members' own
+ * business: they are authenticated, and one of a newer version may say more than this one knows.
+ */
+const PeerEnvelope = Type.Object({
+  from: name,
+  to: name,
+  sequence: count,
+  sentAtMs: count,
+  call: Type.Object({ kind: Type.String(), epoch: count, term: count }),
 });
 const PeerAnswer = Type.Union([
   Type.Object({ ok: Type.Literal(true), body: Type.Optional(Type.Unknown()) }),
@@ -303,12 +271,7 @@ export const SCHEMAS = {
   MemberEvent,
   NoQuery,
   PeerAnswer,
-  PeerCollect,
-  PeerGiveBack,
-  PeerHandOver,
-  PeerPassOn,
-  PeerReport,
-  PeerSeats,
+  PeerEnvelope,
   PoolAnswer,
   PoolMemberRow,
   Problem,

@@ -14,7 +14,7 @@ import type { AddressInfo, Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import Fastify from "fastify";
 import type { FastifyError, FastifyReply, FastifyRequest } from "fastify";
-import { refuse } from "@quorate/core";
+import { BODY_BYTES_MAX, refuse } from "@quorate/core";
 import type { Refusal } from "@quorate/core";
 import { methodsAt } from "@quorate/protocol";
 import type { MemberApi } from "../member/api.ts";
@@ -84,6 +84,7 @@ export async function createHttpServer(options: HttpServerOptions): Promise<Http
 
   const app = Fastify({
     logger: false,
+    bodyLimit: BODY_BYTES_MAX,
     exposeHeadRoutes: true,
     return503OnClosing: false,
     ajv: { customOptions: { coerceTypes: false, removeAdditional: false, useDefaults: false } },
