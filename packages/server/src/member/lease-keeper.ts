@@ -258,6 +258,8 @@ export class LeaseKeeper {
     const { state, id, ports } = this.member;
     const own = state.get<MemberRecord>(memberKeyOf(id));
     if (own === null) return false;
+    // A retirement may have come in by any path: a record of another epoch is never renewed as if it were mine.
+    if (own.value.epoch !== this.epoch || own.value.state === "removed") return this.lookAtOwn();
     const nonce = ports.runtime.nonce();
     const sent = ports.runtime.clocks();
     const compare = [{ key: memberKeyOf(id), revision: own.revision }];
