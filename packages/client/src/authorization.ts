@@ -129,6 +129,16 @@ export class Authorization implements AsyncDisposable {
     return name === "released" || name === "refused";
   }
 
+  get isQueued(): boolean {
+    return this.#driver.state.name === "queued";
+  }
+
+  /** The place in the queue, from 1; null when there is none, or it is not known. */
+  get place(): number | null {
+    const { state } = this.#driver;
+    return state.name === "queued" ? state.place : null;
+  }
+
   /** The servers that the session has heard of. */
   get servers(): readonly string[] {
     const { state } = this.#driver;

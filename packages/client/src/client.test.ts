@@ -192,6 +192,41 @@ describe("when the own server dies", () => {
     expect((second?.atMs ?? 0) - (first?.atMs ?? 0)).toBe(10);
   });
 
+  test("a busy server is asked again after the pause it names, and the session stays there", async () => {
+    const { authorization, heard } = await held(["a", "b"]);
+    let refused = 0;
+    world.server("a").script = () => {
+      refused += 1;
+      return refused <= 2 ? refuse("busy", "later", { retryAfterMs: 1_000 }) : undefined;
+    };
+    await world.passUntil(30_000);
+    expect(world.callsTo("a", "heartbeat").map(({ atMs }) => atMs)).toEqual([
+      20_000, 21_260, 22_520,
+    ]);
+    expect(heard).toEqual([]);
+    expect(world.callsTo("b", "heartbeat")).toEqual([]);
+    expect(authorization.member).toBe("a");
+  });
+
+  test("a server that asks for one confirmation after another is left alone for a while", async () => {
+    const { heard } = await held(["a", "b"]);
+    world.server("a").mode = "down";
+    world.leader = world.server("b");
+    world.server("b").script = () => refuse("confirm", "still there?", { nonce: "x" });
+    await world.passUntil(21_000);
+    expect(world.callsTo("b", "heartbeat").length).toBeLessThan(20);
+    expect(heard).toEqual([]);
+  });
+
+  test("a late answer to an older message changes nothing", async () => {
+    const { authorization, heard } = await held(["a", "b"]);
+    world.leader = world.server("b");
+    world.server("a").mode = "deaf";
+    await world.passUntil(30_000);
+    expect(heard).toEqual(["moved b"]);
+    expect(authorization.member).toBe("b");
+  });
+
   test("nothing is confirmed once the authorization has ended by the own clock", async () => {
     const { heard } = await held(["a", "b"]);
     world.server("a").mode = "down";

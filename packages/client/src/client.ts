@@ -51,6 +51,8 @@ export interface CheckoutOptions {
   /** How long to wait for a seat when all are in use; default 0. */
   readonly waitMs?: number;
   readonly signal?: AbortSignal;
+  /** Hears the place in the queue (null: not known) each time a server tells it. */
+  readonly onQueued?: (place: number | null) => void;
 }
 
 export class QuorateClient implements AsyncDisposable {
@@ -75,7 +77,8 @@ export class QuorateClient implements AsyncDisposable {
     const licenseCheck = vendorKey === undefined ? null : new LicenseCheck(wire, vendorKey);
     this.#host = { environment, wire, licenseCheck };
     this.#options = options;
-    this.#servers = [...new Set(options.servers)].slice(0, CLIENT_SERVERS_MAX);
+    const servers = (options.servers ?? []).map((server) => server.replace(/\/+$/, ""));
+    this.#servers = [...new Set(servers)].slice(0, CLIENT_SERVERS_MAX);
     this.#seen = environment.clocks.now();
     this.#forgetPage = onPageHide(() => void this.close());
   }
@@ -116,9 +119,10 @@ export class QuorateClient implements AsyncDisposable {
       patienceMs: this.#options.patienceMs ?? PATIENCE_MS_DEFAULT,
       hasBootClock: environment.clocks.hasBootClock,
     };
-    const authorization = new Authorization(this.#host, wants, servers, identity, (changed) =>
-      this.#onChange(changed),
-    );
+    const authorization = new Authorization(this.#host, wants, servers, identity, (changed) => {
+      this.#onChange(changed);
+      if (changed.isQueued) options.onQueued?.(changed.place);
+    });
     this.#live.add(authorization);
     this.#watchClocks();
     const abort = (): void => void authorization.release();

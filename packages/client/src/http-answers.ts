@@ -48,7 +48,9 @@ export function licenseAnswerOf(http: HttpAnswer): LicenseAnswer | null {
 }
 
 function refusalIn(http: HttpAnswer, body: unknown) {
-  return http.status >= 400 ? refusalOf(body) : null;
+  const refusal = http.status >= 400 ? refusalOf(body) : null;
+  if (refusal?.leader === undefined) return refusal;
+  return { ...refusal, leader: baseOf(refusal.leader) };
 }
 
 function grantedOf(body: Record<string, unknown>, created: boolean): Granted | null {
@@ -79,7 +81,12 @@ function poolOf(value: unknown): Granted["pool"] | null {
   if (leader !== null && typeof leader !== "string") return null;
   if (!Array.isArray(servers)) return null;
   const urls = servers.filter((server): server is string => typeof server === "string");
-  return { leader, servers: urls };
+  return { leader: leader === null ? null : baseOf(leader), servers: urls.map(baseOf) };
+}
+
+/** One server has one name, whatever its administrator wrote at its end. */
+function baseOf(url: string): string {
+  return url.replace(/\/+$/, "");
 }
 
 /** As far as the SDK uses it; the rest is passed on as it came. */

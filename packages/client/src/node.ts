@@ -23,7 +23,7 @@ const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
 /** A client for this process. Options that are given win over what the process offers. */
 export function nodeClient(options: NodeClientOptions = {}): QuorateClient {
   const { releaseOnExit = true, ...given } = options;
-  const client = new QuorateClient({
+  const client = new NodeClient({
     servers: serversOf(process.env["QUORATE_SERVERS"]),
     holder: nodeHolder(),
     clocks: nodeClocks(),
@@ -31,8 +31,22 @@ export function nodeClient(options: NodeClientOptions = {}): QuorateClient {
     wire: httpWire(nodeTransport()),
     ...given,
   });
-  if (releaseOnExit) closeOnExit(client);
+  if (releaseOnExit) {
+    openClients.add(client);
+    if (openClients.size === 1) watchExit();
+  }
   return client;
+}
+
+/** The clients to close when the process ends; one set of handlers serves them all. */
+const openClients = new Set<QuorateClient>();
+
+class NodeClient extends QuorateClient {
+  override async close(): Promise<void> {
+    openClients.delete(this);
+    if (openClients.size === 0) unwatchExit();
+    await super.close();
+  }
 }
 
 /** URLs between commas or spaces. */
@@ -69,27 +83,34 @@ const nodeTimers: ClientTimers = {
   },
 };
 
-/** Releases when the event loop is empty or a signal ends the process. The returned function stops that. */
-function closeOnExit(client: QuorateClient): () => void {
-  const onSignal = (signal: NodeJS.Signals): void => {
-    // A program with a handler of its own decides by itself when it ends.
-    const isAlone = process.listenerCount(signal) === 1;
-    void client.close().finally(() => {
-      forget();
-      if (isAlone) process.kill(process.pid, signal);
-    });
-  };
-  const onEmpty = (): void => {
-    forget();
-    void client.close();
-  };
-  const forget = (): void => {
-    process.off("beforeExit", onEmpty);
-    for (const signal of SIGNALS) process.off(signal, onSignal);
-  };
-  process.once("beforeExit", onEmpty);
+function watchExit(): void {
+  process.on("beforeExit", onEmptyLoop);
   for (const signal of SIGNALS) process.on(signal, onSignal);
-  return forget;
+}
+
+function unwatchExit(): void {
+  process.off("beforeExit", onEmptyLoop);
+  for (const signal of SIGNALS) process.off(signal, onSignal);
+}
+
+function onEmptyLoop(): void {
+  void closeAll();
+}
+
+/** Releases, then lets the signal do what it would have done. A second one does that at once. */
+function onSignal(signal: NodeJS.Signals): void {
+  // A program with a handler of its own decides by itself when it ends.
+  const isAlone = process.listenerCount(signal) === 1;
+  void closeAll().finally(() => {
+    if (isAlone) process.kill(process.pid, signal);
+  });
+}
+
+async function closeAll(): Promise<void> {
+  const clients = [...openClients];
+  openClients.clear();
+  unwatchExit();
+  await Promise.all(clients.map((client) => client.close()));
 }
 
 function userName(): string {

@@ -33,6 +33,8 @@ import { REFUSALS, type Refusal } from "./refusals.ts";
 export const CONFIRMS_MAX = 3;
 /** Pause after `busy` that names none. */
 export const BUSY_PAUSE_MS = 500;
+/** A busy server is asked again so often before others are: they would have to move the session. */
+export const BUSY_REPEATS_MAX = 3;
 export const PAUSE_MS_MAX = 60_000;
 /** A queued client that is answered sooner than this waits for the rest of it. */
 export const QUEUED_PAUSE_MS = 500;
@@ -126,8 +128,11 @@ export function refusedWhileBelieving(
   const atHome = asked.server === state.authorization.server;
   if (atHome && next === "stop") return refuseForGood(left, refusal);
   if (atHome && next === "over") return lose(left, refusal.refused);
-  const pauseMs = refusal.refused === "busy" ? pauseOf(refusal, BUSY_PAUSE_MS) : 0;
-  return moveOn(recover(left), now, random, pauseMs);
+  if (refusal.refused !== "busy") return moveOn(recover(left), now, random);
+  const pauseMs = pauseOf(refusal, BUSY_PAUSE_MS) * (1 + random / 2);
+  if (left.attempt >= BUSY_REPEATS_MAX) return moveOn(recover(left), now, random, pauseMs);
+  const again = recover({ ...left, attempt: left.attempt + 1 });
+  return repeatLater(again, asked.server, now, pauseMs);
 }
 
 /** Trouble with the own server while belief runs: the others are asked, the leader first. */
@@ -137,7 +142,7 @@ export function recover<S extends ClientBelieving>(state: S): Recovering | (S & 
 
 /**
  * The leader would move a retired seat if the client still believes: repeated at once. In doubt the
- * authorization has ended by the wall clock, so there is nothing that could be confirmed.
+ * authorization has ended by the wall clock (the verdict is not "believed"), so nothing is confirmed.
  */
 function confirm(
   state: ClientBelieving,
@@ -149,7 +154,6 @@ function confirm(
   const next = recover(state);
   const { authorization, confirms } = next;
   const may =
-    next.name !== "doubted" &&
     authorization.token !== null &&
     confirms < CONFIRMS_MAX &&
     beliefVerdict(authorization, now, next.wants.hasBootClock) === "believed";

@@ -170,7 +170,11 @@ class Play {
       expect(n, "n grows with every message").toBeGreaterThan(this.highest);
       this.highest = n;
       const sent = { n, server: effect.server, session, at: this.now };
-      if (effect.type === "release-duplicate") this.duplicates.push(sent);
+      if (effect.type === "release-duplicate") {
+        this.duplicates.push(sent);
+        if (!("authorization" in this.state)) throw new Error("a duplicate of nothing");
+        expect(effect.server, "the own grant is kept").not.toBe(this.state.authorization.server);
+      }
       if (effect.type === "checkout" || effect.type === "heartbeat") {
         this.asks.push(sent);
         expect(this.released, "nothing is asked after the release").toBe(false);
@@ -183,6 +187,8 @@ class Play {
         expect(beliefLeftMs(state.authorization, this.now)).toBeGreaterThan(0);
       }
     }
+    // Every event, a release included, leaves a state that fits the clocks: `lost` is never told late.
+    expect(believes(this.state, this.now)).toBe("authorization" in this.state);
     if (!believes(this.state, this.now)) return;
     // Belief rests on the answer to one message, for its life from that message's send by a clock that
     // nobody can set.
