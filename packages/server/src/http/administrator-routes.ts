@@ -5,9 +5,9 @@ import type { Refusal } from "@quorate/core";
 import { SCHEMAS } from "@quorate/protocol";
 import type { MemberApi } from "../member/api.ts";
 import type { AdministratorCheck } from "./administrator.ts";
-import type { SendRefusal } from "./http-server.ts";
 import { RefusedError } from "./request-bodies.ts";
 import type { BytesOf } from "./request-bodies.ts";
+import type { SendRefusal } from "./problem-replies.ts";
 
 export interface AdministratorRoutesOptions {
   readonly member: MemberApi;

@@ -26,7 +26,7 @@ const BEARER = /^Bearer +(\S+) *$/i;
 
 const NO_TOKEN_CONFIGURED = refuse(
   "forbidden",
-  "This server was started without an administrator's token. Set QUORATE_ADMIN_TOKEN and start it again.",
+  "This server was started without an administrator's token. Start it with --admin-token-file or QUORATE_ADMIN_TOKEN_FILE.",
 );
 const TOKEN_MISSING = refuse(
   "unauthorized",

@@ -10,41 +10,70 @@ import type { Refusal } from "@quorate/core";
 
 export type BodyEnd = (refusal: Refusal | null, body: Buffer) => void;
 
+/** What all bodies of a server share. */
+export interface BodyBounds {
+  /** How much of a body that is refused is read and thrown away, so that the refusal is read. */
+  readonly drainBytesMax: number;
+  /** Of bodies that are not complete yet, beyond the first piece of each. */
+  readonly pendingBytesMax: number;
+  pendingBytes: number;
+}
+
 const EMPTY = Buffer.alloc(0);
 
 /**
  * Calls back once with the bytes or a refusal, and not at all when the sender is gone: then there is
- * nobody to answer. What is above `bytesMax` is thrown away, up to `drainBytesMax`, so that a client that
- * is still sending gets to read the refusal instead of a reset.
+ * nobody to answer. What is refused is thrown away, up to a bound, so that a client that is still sending
+ * gets to read the refusal instead of a reset.
  */
 export function readBody(
   request: IncomingMessage,
   bytesMax: number,
-  drainBytesMax: number,
+  bounds: BodyBounds,
   end: BodyEnd,
 ): void {
   const announced = request.headers["content-length"];
   if (announced !== undefined && Number(announced) > bytesMax) {
-    drain(request, 0, drainBytesMax);
+    drain(request, bounds.drainBytesMax);
     end(tooLarge(bytesMax), EMPTY);
     return;
   }
   let first: Buffer | null = null;
   let rest: Buffer[] | null = null;
   let bytes = 0;
+  let counted = 0;
+  const uncount = (): void => {
+    bounds.pendingBytes -= counted;
+    counted = 0;
+  };
+  const refuseRest = (refusal: Refusal): void => {
+    request.off("data", take);
+    request.off("end", finish);
+    first = null;
+    rest = null;
+    uncount();
+    drain(request, bounds.drainBytesMax);
+    end(refusal, EMPTY);
+  };
   const take = (chunk: Buffer): void => {
     bytes += chunk.length;
-    if (bytes > bytesMax) {
-      request.off("data", take);
-      request.off("end", finish);
-      drain(request, bytes, drainBytesMax);
-      end(tooLarge(bytesMax), EMPTY);
+    if (bytes > bytesMax) return refuseRest(tooLarge(bytesMax));
+    if (first === null) {
+      first = chunk;
       return;
     }
-    if (first === null) first = chunk;
-    else (rest ??= []).push(chunk);
+    // Nearly every body comes in one piece and costs no bookkeeping; the long ones share a bound.
+    if (bounds.pendingBytes + chunk.length > bounds.pendingBytesMax) return refuseRest(CROWDED);
+    if (rest === null) {
+      rest = [];
+      request.on("close", uncount);
+    }
+    rest.push(chunk);
+    counted += chunk.length;
+    bounds.pendingBytes += chunk.length;
   };
   const finish = (): void => {
+    uncount();
     if (first === null) end(null, EMPTY);
     else end(null, rest === null ? first : Buffer.concat([first, ...rest], bytes));
   };
@@ -78,16 +107,20 @@ export const NOT_JSON = refuse(
   "Send the body as JSON, with the header Content-Type: application/json.",
 );
 
+const CROWDED = refuse("busy", "Too many long bodies are on their way at once. Send it again.", {
+  retryAfterMs: 1_000,
+});
+
 function tooLarge(bytesMax: number): Refusal {
   return refuse("too-large", `The body may have at most ${bytesMax} bytes.`);
 }
 
-function drain(request: IncomingMessage, already: number, drainBytesMax: number): void {
-  let bytes = already;
+function drain(request: IncomingMessage, drainBytesMax: number): void {
+  let bytes = 0;
   request.on("error", ignoreGone);
   request.on("data", (chunk: Buffer) => {
     bytes += chunk.length;
-    if (bytes > already + drainBytesMax) request.destroy();
+    if (bytes > drainBytesMax) request.destroy();
   });
 }
 

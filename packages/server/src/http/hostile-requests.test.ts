@@ -289,6 +289,90 @@ describe("a member that throws", () => {
   });
 });
 
+describe("long bodies", () => {
+  test("share a bound: past it they are told to come again, short ones are not", async () => {
+    const strict = await serverOf(fakeMember(), { limits: { pendingBytesMax: 100_000 } });
+    const url = `${strict.url}/v1/license`;
+    const long = JSON.stringify({ text: "x".repeat(400_000) });
+    try {
+      expect(await ask(url, "PUT", ADMIN_HEADERS, long)).toMatchObject({
+        status: 503,
+        body: { code: "busy" },
+      });
+      const short = await ask(`${strict.url}/v1/authorizations`, "POST", SESSION_HEADERS, CHECKOUT);
+      expect(short.status).toBe(201);
+    } finally {
+      await strict.close();
+    }
+  });
+
+  test("give their share back, whether they end or break off", async () => {
+    const strict = await serverOf(fakeMember(), { limits: { pendingBytesMax: 450_000 } });
+    const long = JSON.stringify({ text: "x".repeat(400_000) });
+    try {
+      for (let round = 0; round < 3; round += 1) {
+        const aborted = connect(strict.port, "127.0.0.1");
+        aborted.on("error", () => {});
+        aborted.write(
+          `PUT /v1/license HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n` +
+            `Authorization: Bearer ${ADMIN_TOKEN}\r\nContent-Length: 500000\r\n\r\n`,
+        );
+        await new Promise<void>((resolve) => {
+          aborted.write("x".repeat(400_000), () => resolve());
+        });
+        aborted.destroy();
+        await expect
+          .poll(
+            async () => (await ask(`${strict.url}/v1/license`, "PUT", ADMIN_HEADERS, long)).status,
+          )
+          .toBe(200);
+      }
+    } finally {
+      await strict.close();
+    }
+  });
+});
+
+describe("a connection", () => {
+  test("lives on after a refusal, so that the next request on it is answered", async () => {
+    const wrong = (path: string, length: number): string =>
+      `POST ${path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n` +
+      `Authorization: Bearer ${ADMIN_TOKEN}\r\nQuorate-Session: ${SECRET}\r\n` +
+      `Content-Length: ${length}\r\n\r\n${"x".repeat(length)}`;
+    const answer = await askRaw(
+      server.port,
+      wrong("/v1/authorizations", 10) +
+        wrong("/v1/pool/lead", 10) +
+        wrong("/v1/authorizations", 100_000) +
+        wrong("/v1/pool/lead", 100_000) +
+        wrong("/nothing", 10) +
+        "GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+    );
+    const statuses = [...answer.matchAll(/HTTP\/1\.1 (\d+)/g)].map((match) => match[1]);
+    expect(statuses).toEqual(["400", "400", "413", "413", "404", "200"]);
+  });
+
+  test("to a name that stands for two addresses is served once", async () => {
+    const both = await serverOf(fakeMember(), { host: "localhost" });
+    expect((await ask(`${both.url}/livez`, "GET")).status).toBe(200);
+    await both.close();
+  });
+
+  test("to a port that is taken fails, and leaves no listener at the member", async () => {
+    let listeners = 0;
+    const counting = fakeMember({
+      subscribe: () => {
+        listeners += 1;
+        return () => {
+          listeners -= 1;
+        };
+      },
+    });
+    await expect(serverOf(counting, { port: server.port })).rejects.toThrow("EADDRINUSE");
+    expect(listeners).toBe(0);
+  });
+});
+
 describe("a slow sender", () => {
   test("keeps nobody else waiting and is cut with 408", async () => {
     const strict = await serverOf(fakeMember(), { limits: { requestMs: 300, headersMs: 300 } });

@@ -20,6 +20,7 @@ import type { MemberApi } from "../member/api.ts";
 import type { Log } from "../member/ports.ts";
 import type { AdministratorCheck } from "./administrator.ts";
 import { isJsonMediaType, NOT_JSON, parseJson, readBody } from "./body-reader.ts";
+import type { BodyBounds } from "./body-reader.ts";
 import type { HttpLimits } from "./http-limits.ts";
 import { INTERNAL_ERROR, sendProblem } from "./problem-replies.ts";
 import {
@@ -34,6 +35,7 @@ export interface HotPathOptions {
   readonly member: MemberApi;
   readonly administrator: AdministratorCheck;
   readonly limits: HttpLimits;
+  readonly bodies: BodyBounds;
   readonly lagMs: () => number;
   readonly log: Log;
   readonly tally: Tally;
@@ -45,7 +47,7 @@ export type HotPath = (request: IncomingMessage, response: ServerResponse) => bo
 const HEARTBEAT_END = "/heartbeat";
 
 export function createHotPath(options: HotPathOptions): HotPath {
-  const { member, administrator, limits, lagMs, log, tally } = options;
+  const { member, administrator, limits, bodies, lagMs, log, tally } = options;
 
   return (request, response) => {
     const url = request.url ?? "";
@@ -75,7 +77,7 @@ export function createHotPath(options: HotPathOptions): HotPath {
     if (secret === null) return refused(response, SECRET_MISSING);
     if (query !== "") return refused(response, NO_QUERY);
     if (!isJsonMediaType(request.headers["content-type"])) return refused(response, NOT_JSON);
-    readBody(request, BODY_BYTES_MAX, limits.drainBytesMax, (refusal, bytes) => {
+    readBody(request, BODY_BYTES_MAX, bodies, (refusal, bytes) => {
       if (refusal !== null) return refused(response, refusal);
       const parsed = parseJson(bytes);
       if (!("value" in parsed)) return refused(response, parsed);
@@ -102,7 +104,7 @@ export function createHotPath(options: HotPathOptions): HotPath {
     if (contentType !== undefined && !isJsonMediaType(contentType)) {
       return refused(response, NOT_JSON);
     }
-    readBody(request, BODY_BYTES_MAX, limits.drainBytesMax, (refusal, bytes) => {
+    readBody(request, BODY_BYTES_MAX, bodies, (refusal, bytes) => {
       if (refusal !== null) return refused(response, refusal);
       // Nothing in a heartbeat is required, so a body is not either.
       if (bytes.length > 0 && contentType === undefined) return refused(response, NOT_JSON);

@@ -9,6 +9,8 @@ export interface HttpLimits {
   readonly keepAliveMs: number;
   /** How much of a body that is too large is read and thrown away, so that the refusal is read. */
   readonly drainBytesMax: number;
+  /** Of all bodies that are not complete yet, beyond the first piece of each. */
+  readonly pendingBytesMax: number;
   readonly eventStreamsMax: number;
   /** A stream whose reader is this far behind is cut; the reader starts again from the lists. */
   readonly eventBufferBytesMax: number;
@@ -29,6 +31,7 @@ export const HTTP_LIMITS: HttpLimits = {
   requestMs: 15_000,
   keepAliveMs: 30_000,
   drainBytesMax: 1024 * 1024,
+  pendingBytesMax: 128 * 1024 * 1024,
   eventStreamsMax: 100,
   eventBufferBytesMax: 256 * 1024,
   eventKeepAliveMs: 15_000,

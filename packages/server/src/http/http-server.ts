@@ -22,6 +22,7 @@ import type { Log } from "../member/ports.ts";
 import { administratorCheck } from "./administrator.ts";
 import { addAdministratorRoutes } from "./administrator-routes.ts";
 import { NOT_JSON } from "./body-reader.ts";
+import type { BodyBounds } from "./body-reader.ts";
 import { createLagMeter } from "./event-loop-lag.ts";
 import type { LagMeter } from "./event-loop-lag.ts";
 import { createEventStreams } from "./events.ts";
@@ -69,7 +70,12 @@ export async function createHttpServer(options: HttpServerOptions): Promise<Http
   const administrator = administratorCheck(options.adminToken);
   const tally = createTally();
   const streams = createEventStreams((listener) => member.subscribe(listener), limits);
-  const hotPath = createHotPath({ member, administrator, limits, lagMs, log, tally });
+  const bodies: BodyBounds = {
+    drainBytesMax: limits.drainBytesMax,
+    pendingBytesMax: limits.pendingBytesMax,
+    pendingBytes: 0,
+  };
+  const hotPath = createHotPath({ member, administrator, limits, bodies, lagMs, log, tally });
   const server = createServer({
     maxHeaderSize: limits.headersBytesMax,
     headersTimeout: limits.headersMs,
@@ -112,7 +118,7 @@ export async function createHttpServer(options: HttpServerOptions): Promise<Http
   app.addHook("onRequest", async (_request, reply) => {
     void reply.headers({ "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff" });
   });
-  const bytesOf = readBodiesOf(app, limits.drainBytesMax);
+  const bytesOf = readBodiesOf(app, bodies);
 
   app.setNotFoundHandler((request, reply) => {
     const path = request.url.split("?", 1)[0] ?? "";
@@ -147,7 +153,14 @@ export async function createHttpServer(options: HttpServerOptions): Promise<Http
   addAdministratorRoutes(app, { member, administrator, bytesOf, sendRefusal });
   addPeerRoutes(app, { member, bytesOf, sendRefusal });
 
-  await app.listen({ host, port });
+  try {
+    await app.listen({ host, port });
+  } catch (error) {
+    // The port is taken, say: whoever asked gets the reason, and nothing goes on in the background.
+    streams.close();
+    await app.close();
+    throw error;
+  }
   // Only now: setting up takes the event loop for longer than a busy server would.
   if (options.lagMs === undefined) meter = createLagMeter();
   const address = addressOf(server);
@@ -163,8 +176,6 @@ export async function createHttpServer(options: HttpServerOptions): Promise<Http
     },
   };
 }
-
-export type SendRefusal = (reply: FastifyReply, refusal: Refusal, status?: number) => void;
 
 const HOST_MISSING = refuse("bad-request", "The header Host is missing.");
 const HEADERS_TOO_LARGE = refuse("too-large", "The headers of the request are too large.");

@@ -3,10 +3,10 @@ import type { FastifyInstance } from "fastify";
 import { PEER_BODY_BYTES_MAX, refuse } from "@quorate/core";
 import { PEER_KINDS, PEER_PATH, SCHEMAS, SIGNATURE_HEADER } from "@quorate/protocol";
 import type { MemberApi } from "../member/api.ts";
-import type { SendRefusal } from "./http-server.ts";
 import { createPeerGuard } from "./peer-envelope.ts";
 import type { PeerEnvelope } from "./peer-envelope.ts";
 import type { BytesOf } from "./request-bodies.ts";
+import type { SendRefusal } from "./problem-replies.ts";
 
 export interface PeerRoutesOptions {
   readonly member: MemberApi;

@@ -5,6 +5,7 @@
 import { STATUS_CODES } from "node:http";
 import type { ServerResponse } from "node:http";
 import type { Duplex } from "node:stream";
+import type { FastifyReply } from "fastify";
 import { refuse } from "@quorate/core";
 import type { Refusal } from "@quorate/core";
 import { PROBLEM_MEDIA_TYPE, problemOf } from "@quorate/protocol";
@@ -14,6 +15,9 @@ export const INTERNAL_ERROR = refuse(
   "internal-error",
   "The server failed while it answered. Ask another server of the pool; the log of this one says why.",
 );
+
+/** How a route of Fastify's refuses. */
+export type SendRefusal = (reply: FastifyReply, refusal: Refusal, status?: number) => void;
 
 export interface ProblemReply {
   readonly status: number;

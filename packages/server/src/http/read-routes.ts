@@ -6,8 +6,8 @@ import type { AuthorizationsQuery } from "@quorate/protocol";
 import type { MemberApi } from "../member/api.ts";
 import { EVENT_STREAM_HEADERS } from "./events.ts";
 import type { EventStreams } from "./events.ts";
-import type { SendRefusal } from "./http-server.ts";
 import type { Metrics } from "./metrics.ts";
+import type { SendRefusal } from "./problem-replies.ts";
 
 export interface ReadRoutesOptions {
   readonly member: MemberApi;

@@ -5,6 +5,7 @@
 import type { FastifyInstance, FastifyRequest } from "fastify";
 import type { Refusal } from "@quorate/core";
 import { parseJson, readBody } from "./body-reader.ts";
+import type { BodyBounds } from "./body-reader.ts";
 
 /** The bytes of a body that was parsed; empty where there was none. */
 export type BytesOf = (request: FastifyRequest) => Buffer;
@@ -19,12 +20,14 @@ export class RefusedError extends Error {
   }
 }
 
-export function readBodiesOf(app: FastifyInstance, drainBytesMax: number): BytesOf {
+export function readBodiesOf(app: FastifyInstance, bounds: BodyBounds): BytesOf {
   const bytes = new WeakMap<FastifyRequest, Buffer>();
 
   app.removeAllContentTypeParsers();
   app.addContentTypeParser("application/json", (request, _payload, done) => {
-    readBody(request.raw, request.routeOptions.bodyLimit, drainBytesMax, (refusal, body) => {
+    // What was sent to a path that is nothing is not looked at.
+    if (request.is404) return done(null);
+    return readBody(request.raw, request.routeOptions.bodyLimit, bounds, (refusal, body) => {
       if (refusal !== null) return done(null, new RefusedError(refusal));
       bytes.set(request, body);
       const parsed = body.length === 0 ? { value: undefined } : parseJson(body);
