@@ -34,21 +34,24 @@ child.on("exit", (code, signal) => {
   process.exit(signal === null ? (code ?? 1) : 128 + constants.signals[signal]);
 });
 
-/** `npm ci` when the folder does not match the lock file; says so, because it takes a minute. */
+/**
+ * `npm install` when the folder does not match the lock file; says so, because it takes a minute. Not `npm ci`: that
+ * refuses a lock file without the bindings of platforms that a registry does not carry.
+ */
 function installWhatIsMissing() {
   const lock = createHash("sha256")
     .update(readFileSync(join(ROOT, "package-lock.json")))
     .digest("hex");
   if (existsSync(STAMP) && readFileSync(STAMP, "utf8") === lock) return;
   console.error("quorate: installing the packages of package-lock.json (only the first time) …");
-  const npm = spawnSync("npm", ["ci", "--loglevel=error", "--no-audit", "--no-fund"], {
+  const npm = spawnSync("npm", ["install", "--loglevel=error", "--no-audit", "--no-fund"], {
     cwd: ROOT,
     stdio: ["ignore", "inherit", "inherit"],
     shell: process.platform === "win32",
   });
   if (npm.status !== 0) {
     console.error(
-      "quorate: npm ci failed; see its message above. A network and npm are needed once.",
+      "quorate: npm install failed; see its message above. A network and npm are needed once.",
     );
     process.exit(1);
   }

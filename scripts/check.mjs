@@ -1,0 +1,34 @@
+// `npm run check`: the one gate, here and in CI. Every tool prints what it says; the first failure does not
+// hide the others.
+import { spawnSync } from "node:child_process";
+import { existsSync, readdirSync } from "node:fs";
+
+const TYPED = [
+  "packages/core",
+  "packages/protocol",
+  "packages/server",
+  "packages/client",
+  "packages/cli",
+  "tests/simulation",
+  "tests/e2e",
+  "bench",
+];
+const steps = [
+  ["format", "oxfmt", ["--check", "."]],
+  ...TYPED.filter((folder) => existsSync(folder) && readdirSync(folder, { recursive: true }).some((f) => String(f).endsWith(".ts"))).map((folder) => [
+    `types of ${folder}`,
+    "tsc",
+    ["-p", folder],
+  ]),
+  ["types of the unit tests", "tsc", ["-p", "tsconfig.tests.json"]],
+  ["lint, type-aware: purity of core, directions of imports", "oxlint", ["--deny-warnings"]],
+  ["dead code", "knip", []],
+];
+const failed = [];
+for (const [name, command, args] of steps) {
+  console.log(`\n== ${name}: ${command} ${args.join(" ")}`);
+  const { status } = spawnSync(command, args, { stdio: "inherit", shell: process.platform === "win32" });
+  if (status !== 0) failed.push(name);
+}
+console.log(failed.length === 0 ? "\ncheck: all passed" : `\ncheck: failed: ${failed.join("; ")}`);
+process.exit(failed.length === 0 ? 0 : 1);

@@ -1,0 +1,32 @@
+// `npm test`: installs the system packages that the tests need where that is possible, then runs every test.
+import { spawnSync } from "node:child_process";
+
+const NEEDED = [{ command: "strace", package: "strace", for: "failing disk syncs in the journal's tests" }];
+
+const missing = NEEDED.filter(({ command }) => spawnSync("which", [command]).status !== 0);
+if (missing.length > 0) install(missing);
+
+const args = ["vitest", "run", ...process.argv.slice(2)];
+const { status } = spawnSync("node_modules/.bin/" + args[0], args.slice(1), {
+  stdio: "inherit",
+  shell: process.platform === "win32",
+});
+process.exit(status ?? 1);
+
+function install(packages) {
+  const names = packages.map((each) => each.package);
+  const root = process.getuid?.() === 0;
+  if (root && spawnSync("which", ["apt-get"]).status === 0) {
+    console.log(`test: installing ${names.join(", ")} with apt-get …`);
+    spawnSync("apt-get", ["update", "-qq"], { stdio: "inherit" });
+    const done = spawnSync("apt-get", ["install", "-y", "-qq", ...names], {
+      stdio: ["ignore", "ignore", "inherit"],
+      env: { ...process.env, DEBIAN_FRONTEND: "noninteractive" },
+    });
+    if (done.status === 0) return;
+  }
+  for (const { package: name, for: use } of packages) {
+    console.error(`test: the system package "${name}" is missing (${use}). On Debian: apt-get install ${name}`);
+  }
+  if (process.env.CI !== undefined) process.exit(1);
+}
