@@ -15,14 +15,14 @@ import type { DriverHost } from "./session-driver.ts";
 import type { Wire } from "./wire.ts";
 
 /** A checkout goes on this long when no server can answer it, unless it waits for a seat anyway. */
-export const PATIENCE_MS_DEFAULT = 5_000;
+const PATIENCE_MS_DEFAULT = 5_000;
 /** `close` waits no longer than this for the servers to hear of it. */
-export const CLOSE_MS_MAX = 2_000;
+const CLOSE_MS_MAX = 2_000;
 /**
  * Timers stand still while a machine sleeps. The clocks are compared this often, within the margin of a
  * client's belief, so that a program on a machine that wakes up hears soon that its seats are lost.
  */
-export const CLOCK_WATCH_MS = 250;
+const CLOCK_WATCH_MS = 250;
 /** Clocks that differ by less than this since the last look did not jump. */
 const CLOCK_JUMP_MS = 100;
 

@@ -30,16 +30,16 @@ import type {
 import { REFUSALS, type Refusal } from "./refusals.ts";
 
 /** Confirmations in a row after which a server that asks for more is left alone for a round. */
-export const CONFIRMS_MAX = 3;
+const CONFIRMS_MAX = 3;
 /** Pause after `busy` that names none. */
-export const BUSY_PAUSE_MS = 500;
+const BUSY_PAUSE_MS = 500;
 /** A busy server is asked again so often before others are: they would have to move the session. */
-export const BUSY_REPEATS_MAX = 3;
-export const PAUSE_MS_MAX = 60_000;
+const BUSY_REPEATS_MAX = 3;
+const PAUSE_MS_MAX = 60_000;
 /** A queued client that is answered sooner than this waits for the rest of it. */
-export const QUEUED_PAUSE_MS = 500;
+const QUEUED_PAUSE_MS = 500;
 /** After `lost`, a refusal by terms or policy may be mended by a new license: ask now and then. */
-export const OVER_PAUSE_MS = 60_000;
+const OVER_PAUSE_MS = 60_000;
 
 /** A positive answer. One that comes too late to be believed in is no answer. */
 export function granted(
@@ -136,7 +136,7 @@ export function refusedWhileBelieving(
 }
 
 /** Trouble with the own server while belief runs: the others are asked, the leader first. */
-export function recover<S extends ClientBelieving>(state: S): Recovering | (S & ClientBelieving) {
+function recover<S extends ClientBelieving>(state: S): Recovering | (S & ClientBelieving) {
   return state.name === "held" ? { ...state, name: "recovering" } : state;
 }
 

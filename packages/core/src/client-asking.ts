@@ -20,16 +20,16 @@ import { LIFE_MS_DEFAULT } from "./timing.ts";
 /** How many servers a client remembers, those the program named included. */
 export const CLIENT_SERVERS_MAX = 32;
 /** No answer to a checkout that does not wait within this is trouble. */
-export const CHECKOUT_TIMEOUT_MS = 2_000;
+const CHECKOUT_TIMEOUT_MS = 2_000;
 /** A server answers a waiting checkout within a sixth of its life; the default life is assumed. */
-export const QUEUE_ANSWER_MS = LIFE_MS_DEFAULT / 6;
-export const BACK_OFF_MS_MIN = 200;
-export const BACK_OFF_MS_MAX = 2_000;
+const QUEUE_ANSWER_MS = LIFE_MS_DEFAULT / 6;
+const BACK_OFF_MS_MIN = 200;
+const BACK_OFF_MS_MAX = 2_000;
 /** After `lost` nobody's work is running, so the pool is spared a little more. */
-export const LOST_BACK_OFF_MS_MAX = 5_000;
+const LOST_BACK_OFF_MS_MAX = 5_000;
 /** Servers that may hold a duplicate grant, and how often each is asked to drop it. */
-export const SUSPECTS_MAX = 8;
-export const DUPLICATE_TRIES_MAX = 4;
+const SUSPECTS_MAX = 8;
+const DUPLICATE_TRIES_MAX = 4;
 
 export function isBelieving(state: { readonly name: string }): state is ClientBelieving {
   return state.name === "held" || state.name === "recovering" || state.name === "doubted";

@@ -7,13 +7,13 @@ import type { ClientAsk, ClientAuthorization, ClientGrant } from "./client-types
 import { LIFE_MS_MAX, clientLifeMs } from "./timing.ts";
 
 /** Boot clocks of whole seconds exist; less than this between boot and monotonic is no suspend. */
-export const SUSPEND_TOLERANCE_MS = 1_500;
+const SUSPEND_TOLERANCE_MS = 1_500;
 /** How long the word `lost` is held back when the wall clock alone says that belief has ended. */
 export const HOLD_BACK_MS = 2_000;
 /** A token serves at least this long after its issue, for third parties that look at its expiry. */
-export const TOKEN_AGE_MS_MIN = 600_000;
+const TOKEN_AGE_MS_MIN = 600_000;
 /** Whatever a server says, it is not asked more often than this. */
-export const HEARTBEAT_MS_MIN = 100;
+const HEARTBEAT_MS_MIN = 100;
 
 /** Milliseconds of belief left by the most pessimistic clock; zero or less: it has ended. */
 export function beliefLeftMs(authorization: ClientAuthorization, now: Clocks): number {

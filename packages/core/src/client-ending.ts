@@ -20,10 +20,10 @@ import type {
 import type { Refusal } from "./refusals.ts";
 
 /** A release that reaches nobody is given up; the seat is free one life later. */
-export const RELEASE_MS_MAX = 4_000;
-export const RELEASE_TRIES_MAX = 3;
+const RELEASE_MS_MAX = 4_000;
+const RELEASE_TRIES_MAX = 3;
 /** No answer to one release within this is trouble. */
-export const RELEASE_TIMEOUT_MS = 1_500;
+const RELEASE_TIMEOUT_MS = 1_500;
 
 export function tell(word: ClientWord, reason: string | null = null): ClientEffect {
   return { type: "tell", word, reason };

@@ -69,7 +69,7 @@ import type {
 import { isRefusal } from "./refusals.ts";
 
 /** A caller's timer is set at most this far ahead; an early `tick` does no harm. */
-export const WAKE_MS_MAX = 24 * 3_600_000;
+const WAKE_MS_MAX = 24 * 3_600_000;
 
 /** The first message of a new session. `servers` must not be empty; the first is asked first. */
 export function begin(
