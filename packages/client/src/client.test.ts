@@ -146,6 +146,28 @@ describe("at a checkout", () => {
     expect(world.nowMs).toBeLessThanOrEqual(3_100);
   });
 
+  test("a session whose unheard grant would have to be confirmed gives way to a new one", async () => {
+    world = new FakeWorld(["a"]);
+    world.server("a").script = ({ request }) =>
+      request.session === "session-1" ? refuse("confirm", "?", { nonce: "x" }) : undefined;
+    const authorization = await world.outcome(world.client().checkout({ feature: "cad" }));
+    expect(authorization.session).toBe("session-2");
+    expect(world.calls).toHaveLength(2);
+  });
+
+  test("the place in the queue is told while it waits", async () => {
+    world = new FakeWorld(["a"]);
+    let place = 3;
+    world.server("a").script = () => {
+      place -= 1;
+      return place > 0 ? refuse("queued", "wait", { place }) : undefined;
+    };
+    const places: (number | null)[] = [];
+    const onQueued = (told: number | null): number => places.push(told);
+    await world.outcome(world.client().checkout({ feature: "cad", waitMs: 9_000, onQueued }));
+    expect(places).toEqual([2, 1]);
+  });
+
   test("a checkout that is aborted gives back what was granted meanwhile", async () => {
     world = new FakeWorld(["a"]);
     const controller = new AbortController();

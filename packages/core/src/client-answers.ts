@@ -96,8 +96,10 @@ export function refusedWhileWanting(
   random: number,
 ): ClientStep {
   const left = noteLeader({ ...state, asked: null }, refusal);
-  // The session was ended without us, by an administrator or because it came too late: take a new one.
-  if (refusal.refused === "released") return renew({ ...left, attempt: left.attempt + 1 });
+  // The session was ended without us, or its unheard grant sits in an entry that was retired since, and this
+  // client believes in nothing that it could confirm: take a new one.
+  if (refusal.refused === "released" || refusal.refused === "confirm")
+    return renew({ ...left, attempt: left.attempt + 1 });
   const { next } = REFUSALS[refusal.refused];
   if (next === "try-others" || next === "go-to-leader") {
     return tryElsewhere(left, refusal, now, random);
