@@ -117,8 +117,10 @@ export class Simulation {
       this.network,
       this.random.stream("store"),
       (by, transaction, revision) => {
-        const keys = transaction.puts.map(({ key }) => key).join(" ");
-        this.story.tell(by, `writes ${revision} ${keys}`);
+        const keys = transaction.puts.map(({ key, value }) =>
+          key.startsWith("allocation/") ? `${key} ${value}` : key,
+        );
+        this.story.tell(by, `writes ${revision} ${keys.join(" ")}`);
         this.oracles.storeApplied(transaction);
       },
     );

@@ -73,8 +73,8 @@ export class VirtualClient {
     this.#endUse(this.#random.chance(DEATH_SHARE));
   }
 
-  askOnce(feature: string, servers: readonly string[]): void {
-    this.#begin(feature, servers, 0);
+  askOnce(feature: string, servers: readonly string[], waitMs: number): void {
+    this.#begin(feature, servers, waitMs);
   }
 
   isHolding(): boolean {
@@ -189,12 +189,17 @@ export class VirtualClient {
     const call = <R>(server: string, ask: (api: MemberApi) => R | Promise<R>, timeoutMs: number) =>
       network.call(process, this.#world.hostAt(server), ask, timeoutMs);
     const noted = async (
+      server: string,
       session: string,
       n: number | undefined,
       answer: Promise<Answer | null>,
     ): Promise<Answer | null> => {
       belief.sent(session, n ?? 0);
       const heard = await answer;
+      if (heard === null) this.#tell(belief, `hears nothing from ${server}`);
+      else if (isRefusal(heard)) {
+        this.#tell(belief, `hears from ${server}: ${heard.refused}, ${heard.detail}`);
+      }
       if (heard !== null && !isRefusal(heard)) {
         if (heard.converted === true) this.counts.conversions += 1;
         belief.answered(n ?? 0, heard);
@@ -204,12 +209,14 @@ export class VirtualClient {
     return {
       checkout: (server, request, timeoutMs) =>
         noted(
+          server,
           request.session,
           request.n,
           call(server, (api) => api.checkout(request), timeoutMs),
         ),
       heartbeat: (server, request, timeoutMs) =>
         noted(
+          server,
           request.session,
           request.n,
           call(server, (api) => api.heartbeat(request), timeoutMs),

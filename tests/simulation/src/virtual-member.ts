@@ -133,7 +133,7 @@ export class VirtualMember implements Host<MemberApi> {
     );
     this.#run = { process, member, api: this.#watched(member, process) };
     story.tell(this.id, "starts");
-    process.deliver(0, () => member.start());
+    process.deliver(0, () => void member.start());
   }
 
   /** kill -9, or power loss. The service manager starts it again after a while. */
