@@ -20,6 +20,12 @@ export const EXIT = {
   licenseOlder: 7,
   /** There is another license with the same sequence number. */
   licenseConflict: 8,
+  /** The server resigned because it cannot do its work: its journal's disk fails. */
+  broken: 10,
+  /** The server was removed from the pool. Service files must not restart on it. */
+  removed: 11,
+  /** The license allows no further server. */
+  noPlace: 12,
 } as const;
 
 export type ExitCode = (typeof EXIT)[keyof typeof EXIT];
@@ -35,6 +41,9 @@ const MEANINGS: Readonly<Record<keyof typeof EXIT, string>> = {
   memberLives: "another process of this member lives: do not restart",
   licenseOlder: "a newer license is installed",
   licenseConflict: "another license with the same sequence is installed",
+  broken: "the server resigned: its journal cannot be written",
+  removed: "the server was removed from the pool: do not restart",
+  noPlace: "the license allows no further server in the pool",
 };
 
 export function exitCodesHelp(): string {

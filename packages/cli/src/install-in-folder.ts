@@ -14,6 +14,7 @@ export async function installInFolder(
   text: string,
   dataFolder: string,
   vendorKey: string | null,
+  say: (sentence: string) => void = console.log,
 ): Promise<void> {
   if (!existsSync(dataFolder)) {
     throw new Failure(
@@ -42,7 +43,7 @@ export async function installInFolder(
         "license-conflict",
       );
     case "same":
-      console.log(`sequence ${license.sequence} is installed already`);
+      say(`sequence ${license.sequence} is installed already`);
       return;
     case "newer":
       await createLicenseFiles({ dataFolder, vendorKey: key }).writeOwn(text, true);
@@ -53,7 +54,7 @@ export async function installInFolder(
       `no vendor key was given, so only ${key} itself vouches for the license; the server verifies it at start`,
     ]);
   }
-  console.log(`installed sequence ${license.sequence} for pool ${license.pool.name}`);
+  say(`installed sequence ${license.sequence} for pool ${license.pool.name}`);
 }
 
 /** The member's copy; null when there is none or it is no license any more (it is kept as a backup). */

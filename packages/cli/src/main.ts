@@ -6,11 +6,12 @@ import { Command, CommanderError } from "commander";
 import { licenseCommand } from "./commands/license.ts";
 import { memberCommand } from "./commands/member.ts";
 import { poolCommand } from "./commands/pool.ts";
+import { serveCommand } from "./commands/serve.ts";
 import { vendorCommand } from "./commands/vendor.ts";
 import { EXIT, exitCodesHelp } from "./exit-codes.ts";
 import { tellFailure } from "./failure.ts";
 
-const COMMANDS = [vendorCommand, licenseCommand, poolCommand, memberCommand];
+const COMMANDS = [serveCommand, vendorCommand, licenseCommand, poolCommand, memberCommand];
 
 // `quorate … | head` closes the pipe early: that is no failure, and nobody is left to print for.
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {

@@ -57,11 +57,10 @@ export function observe(
   timing: Timing,
 ): Observation {
   if (previous === undefined || previous === null || revision > previous.revision) {
-    const changed = previous !== undefined && record.state === "active";
     return {
       record,
       revision,
-      aliveAt: changed ? sent : null,
+      aliveAt: signOfLife(previous, record, sent, answeredMs, timing),
       unchangedSinceMs: answeredMs,
       lastReadMs: answeredMs,
     };
@@ -75,6 +74,22 @@ export function observe(
     unchangedSinceMs: gap ? answeredMs : previous.unchangedSinceMs,
     lastReadMs: answeredMs,
   };
+}
+
+/**
+ * A change is a sign of life of now only if my own last read was not long ago: after a gap of mine the record
+ * may have changed at any time within it.
+ */
+function signOfLife(
+  previous: Observation | null | undefined,
+  record: MemberRecord,
+  sent: Clocks,
+  answeredMs: number,
+  timing: Timing,
+): Clocks | null {
+  if (previous === undefined || record.state !== "active") return null;
+  if (previous === null) return sent;
+  return answeredMs - previous.lastReadMs > timing.readGapMsMax ? previous.aliveAt : sent;
 }
 
 /** I2's "seen alive within the last R", counted like a holder. */

@@ -1,0 +1,210 @@
+/** `quorate serve`: runs one member until a signal or until it must not go on. */
+import { isIP } from "node:net";
+import { hostname } from "node:os";
+import { join, resolve } from "node:path";
+import { type Command, InvalidArgumentError } from "commander";
+import {
+  FolderLockedError,
+  JournalFailedError,
+  openMember,
+  type OpenMember,
+  StoreLostError,
+} from "@quorate/server";
+import { openMemberFolder } from "@quorate/server/keys";
+import pino from "pino";
+import { EXIT } from "../exit-codes.ts";
+import { Failure, tellWarnings } from "../failure.ts";
+import { installInFolder } from "../install-in-folder.ts";
+import { readLicenseFile, vendorKeyFrom } from "../license-file.ts";
+import { idOfHost } from "./member.ts";
+import { adminTokenFrom } from "../servers.ts";
+
+const LEASE_MS_DEFAULT = 5_000;
+const LEASE_MS_MAX = 600_000;
+const PRIORITY_MAX = 1_000;
+
+interface ServeFlags {
+  readonly data: string;
+  readonly listen: { readonly host: string; readonly port: number };
+  readonly advertise?: string;
+  readonly id?: string;
+  readonly vendorKey?: string;
+  readonly license?: string;
+  readonly store?: string;
+  readonly priority: number;
+  readonly leaseMs: number;
+  readonly adminTokenFile?: string;
+  readonly insecure?: boolean;
+}
+
+export function serveCommand(program: Command): void {
+  program
+    .command("serve")
+    .description("Run one license server of a pool")
+    .requiredOption("--data <DIR>", "this server's own folder; never share or copy it")
+    .requiredOption(
+      "--listen <HOST:PORT>",
+      "address to listen on; port 0 lets the system choose",
+      parseListen,
+    )
+    .option("--advertise <URL>", "what clients and the other servers call, if not the address")
+    .option("--id <NAME>", "this server's name in the pool; given once, then kept in the folder")
+    .option("--vendor-key <FILE>", "the vendor's public key (or QUORATE_VENDOR_KEY)")
+    .option("--license <FILE>", "license to bring to the pool; later ones: quorate license install")
+    .option(
+      "--store <KIND:FILE>",
+      "what the pool's servers share, as sqlite:FILE (default: <data>/store.db)",
+    )
+    .option(
+      "--priority <N>",
+      "who leads when a choice is to be made: the highest",
+      whole(0, PRIORITY_MAX),
+      0,
+    )
+    .option(
+      "--lease-ms <N>",
+      "how long a silent server may be taken for alive",
+      whole(1, LEASE_MS_MAX),
+      LEASE_MS_DEFAULT,
+    )
+    .option(
+      "--admin-token-file <FILE>",
+      "file with the administrators' token (or QUORATE_ADMIN_TOKEN_FILE)",
+    )
+    .option(
+      "--insecure",
+      "allow an address beyond this machine although the traffic is not encrypted",
+    )
+    .action(serve);
+}
+
+async function serve(flags: ServeFlags): Promise<void> {
+  const { host, port } = flags.listen;
+  if (!isLoopback(host) && flags.insecure !== true) {
+    throw new Failure(
+      `${host} can be reached from other machines and the traffic is not encrypted; put TLS in front and listen on 127.0.0.1, or add --insecure`,
+      EXIT.usage,
+    );
+  }
+  const vendorKey = vendorKeyFrom(flags.vendorKey);
+  if (vendorKey === null) {
+    throw new Failure(
+      "the vendor's public key is needed: use --vendor-key or QUORATE_VENDOR_KEY",
+      EXIT.usage,
+    );
+  }
+  const adminToken =
+    flags.adminTokenFile === undefined && process.env["QUORATE_ADMIN_TOKEN_FILE"] === undefined
+      ? null
+      : adminTokenFrom(flags.adminTokenFile);
+  const folder = openMemberFolder(flags.data, flags.id ?? null, idOfHost(hostname()));
+  tellWarnings(folder.warnings);
+  const log = pino({ base: { member: folder.id } }, pino.destination({ fd: 2, sync: true }));
+  let opened: OpenMember;
+  try {
+    if (flags.license !== undefined) await bring(flags.license, flags.data, vendorKey);
+    opened = await openMember({
+      folder: flags.data,
+      id: folder.id,
+      privateKey: folder.privateKey,
+      publicKey: folder.publicKey,
+      certificate: folder.certificate,
+      vendorKey,
+      host,
+      port,
+      advertise: flags.advertise?.replace(/\/+$/, "") ?? null,
+      storeFile: storeFile(flags),
+      priority: flags.priority,
+      leaseMs: flags.leaseMs,
+      adminToken,
+      log: {
+        info: (message, fields) => log.info(fields ?? {}, message),
+        warn: (message, fields) => log.warn(fields ?? {}, message),
+        error: (message, fields) => log.error(fields ?? {}, message),
+      },
+      onEnd: ({ code, reason }) => {
+        console.error(`quorate: ${reason}`);
+        process.exit(code);
+      },
+    });
+  } catch (error) {
+    throw asFailure(error, `${host}:${port}`);
+  }
+  await runUntilSignal(opened);
+}
+
+function runUntilSignal(opened: OpenMember): Promise<void> {
+  return new Promise((done) => {
+    let stopping = false;
+    const stop = (): void => {
+      if (stopping) process.exit(EXIT.failure);
+      stopping = true;
+      void opened.stop().then(() => process.exit(EXIT.ok));
+    };
+    process.on("SIGTERM", stop);
+    process.on("SIGINT", stop);
+    void opened.ready.then((grants) => {
+      if (grants) console.log(JSON.stringify({ ready: true, url: opened.url }));
+    });
+    process.on("exit", () => done());
+  });
+}
+
+/** The file's license becomes the member's own copy if it is newer; an older one is told and left alone. */
+async function bring(file: string, data: string, vendorKey: string): Promise<void> {
+  try {
+    await installInFolder(file, readLicenseFile(file), data, vendorKey, () => {});
+  } catch (error) {
+    if (error instanceof Failure && error.code === "license-older") tellWarnings([error.message]);
+    else throw error;
+  }
+}
+
+function storeFile(flags: ServeFlags): string {
+  if (flags.store === undefined) return join(flags.data, "store.db");
+  const match = /^sqlite:(.+)$/.exec(flags.store);
+  if (match?.[1] === undefined) {
+    throw new Failure(`"${flags.store}" is no store; write it as sqlite:FILE`, EXIT.usage);
+  }
+  return resolve(match[1]);
+}
+
+function asFailure(error: unknown, address: string): unknown {
+  if (error instanceof FolderLockedError) return new Failure(error.message, EXIT.memberLives);
+  if (error instanceof JournalFailedError || error instanceof StoreLostError) {
+    return new Failure(error.message);
+  }
+  const code = error instanceof Error && "code" in error ? error.code : null;
+  if (code === "EADDRINUSE") {
+    return new Failure(`${address} is in use by another program; choose another with --listen`);
+  }
+  if (code === "EADDRNOTAVAIL" || code === "ENOTFOUND") {
+    return new Failure(`${address} is not an address of this machine`);
+  }
+  if (code === "EACCES") return new Failure(`this user may not use ${address}`);
+  return error;
+}
+
+function parseListen(text: string): { host: string; port: number } {
+  const match = /^(?:\[([0-9a-fA-F:.]+)\]|([^:[\]]+)):(\d{1,5})$/.exec(text);
+  const host = match?.[1] ?? match?.[2];
+  const port = Number(match?.[3]);
+  if (host === undefined || port > 65_535) {
+    throw new InvalidArgumentError(
+      "Write it as HOST:PORT, for example 127.0.0.1:8080 or [::1]:8080.",
+    );
+  }
+  return { host, port };
+}
+
+function isLoopback(host: string): boolean {
+  return host === "localhost" || host === "::1" || (isIP(host) === 4 && host.startsWith("127."));
+}
+
+function whole(least: number, most: number): (text: string) => number {
+  return (text) => {
+    const number = Number(text);
+    if (Number.isSafeInteger(number) && number >= least && number <= most) return number;
+    throw new InvalidArgumentError(`It must be a whole number from ${least} to ${most}.`);
+  };
+}

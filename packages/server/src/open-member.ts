@@ -1,0 +1,130 @@
+/**
+ * One member with its real parts: data folder, SQLite journal, store, HTTP. The command line only reads flags,
+ * calls this and waits.
+ *
+ *   <data>/member.json, member.key   who this member is
+ *   <data>/license.json              its own copy of the license
+ *   <data>/journal.db                authorizations and usage history
+ */
+import type { KeyObject } from "node:crypto";
+import type { MemberCertificate } from "@quorate/protocol";
+import { shortestLeaseMs } from "@quorate/core";
+import { createHttpServer } from "./http/http-server.ts";
+import { createPeers } from "./http/peer-client.ts";
+import { openSqliteJournal } from "./journal/sqlite-journal.ts";
+import { ForPeople } from "./keys/for-people.ts";
+import { createLicenseFiles } from "./keys/license-files.ts";
+import { createMemberTokens } from "./keys/member-tokens.ts";
+import { sign } from "./keys/node-keys.ts";
+import { Member } from "./member/member.ts";
+import type { Log } from "./member/ports.ts";
+import { createRuntime } from "./runtime.ts";
+import { openSqliteStore } from "./store/sqlite-store.ts";
+
+export interface OpenMemberOptions {
+  readonly folder: string;
+  readonly id: string;
+  readonly privateKey: KeyObject;
+  readonly publicKey: string;
+  readonly certificate: MemberCertificate | null;
+  /** `ed25519:…` of the vendor whose licenses count. */
+  readonly vendorKey: string;
+  readonly host: string;
+  /** 0: the system chooses. */
+  readonly port: number;
+  /** What others call; null: the address it listens on. */
+  readonly advertise: string | null;
+  readonly storeFile: string;
+  readonly priority: number;
+  readonly leaseMs: number;
+  readonly adminToken: string | null;
+  readonly log: Log;
+  /** The member has ended by itself; everything is closed already. */
+  readonly onEnd: (exit: { readonly code: number; readonly reason: string }) => void;
+}
+
+export interface OpenMember {
+  readonly url: string;
+  readonly member: Member;
+  /** Resolves true when it grants, false when it ended before. */
+  readonly ready: Promise<boolean>;
+  /** Stops on purpose and closes everything. */
+  stop(): Promise<void>;
+}
+
+/** How long a member that stops may take to give its seats back before it just ends. */
+const STOP_MS_MAX = 8_000;
+
+/** Throws `ForPeople`, `FolderLockedError`, `JournalFailedError` or `StoreLostError`, each with words for people. */
+export async function openMember(options: OpenMemberOptions): Promise<OpenMember> {
+  const journal = await openSqliteJournal(options.folder);
+  const store = await openSqliteStore(options.storeFile);
+  const least = shortestLeaseMs(options.leaseMs, store.failoverGapMs);
+  if (least !== null) {
+    await Promise.all([journal.close(), store.close()]);
+    throw new ForPeople(
+      `a lease of ${options.leaseMs} ms leaves no room for a renewal, two calls and the store's own recovery; use at least --lease-ms ${least}`,
+    );
+  }
+  const peers = createPeers({ id: options.id, sign: (bytes) => sign(options.privateKey, bytes) });
+  let pool: string | null = null;
+  const memberOptions = {
+    id: options.id,
+    url: options.advertise ?? "",
+    key: options.publicKey,
+    priority: options.priority,
+    leaseMs: options.leaseMs,
+    onExit: (exit: { code: number; reason: string }): void => {
+      void close().then(() => options.onEnd(exit));
+    },
+  };
+  const member = new Member(memberOptions, {
+    runtime: createRuntime(),
+    store,
+    journal,
+    peers,
+    tokens: createMemberTokens({
+      pool: () => (pool ??= member.pool().pool),
+      privateKey: options.privateKey,
+      publicKey: options.publicKey,
+      certificate: options.certificate,
+    }),
+    licenses: createLicenseFiles({ dataFolder: options.folder, vendorKey: options.vendorKey }),
+    log: options.log,
+  });
+  const http = await createHttpServer({
+    member,
+    adminToken: options.adminToken,
+    log: options.log,
+    host: options.host,
+    port: options.port,
+  }).catch(async (error: unknown) => {
+    await Promise.all([journal.close(), store.close()]);
+    throw error;
+  });
+  memberOptions.url = options.advertise ?? http.url;
+
+  let closing: Promise<void> | null = null;
+  const close = (): Promise<void> => {
+    closing ??= (async () => {
+      await http.close();
+      peers.close();
+      await journal.close();
+      await store.close();
+    })();
+    return closing;
+  };
+  const ready = member.start().then(() => member.readiness() === null);
+  return {
+    url: memberOptions.url,
+    member,
+    ready,
+    async stop() {
+      const bound = new Promise<void>((resolve) => {
+        setTimeout(resolve, STOP_MS_MAX).unref();
+      });
+      await Promise.race([member.stop(), bound]);
+      await close();
+    },
+  };
+}
