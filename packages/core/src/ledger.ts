@@ -26,6 +26,8 @@ export interface Account {
   readonly feature: string;
   epoch: number;
   used: number;
+  /** The longest life granted in it. */
+  longestLifeMs: number;
   /** Set when this account was adopted by a later epoch's. */
   adoptedBy: Account | null;
 }
@@ -93,7 +95,7 @@ export class Ledger {
     }
     let account = epochs.get(epoch);
     if (account === undefined) {
-      account = { feature, epoch, used: 0, adoptedBy: null };
+      account = { feature, epoch, used: 0, longestLifeMs: 0, adoptedBy: null };
       epochs.set(epoch, account);
     }
     return rootOf(account);
@@ -135,6 +137,7 @@ export class Ledger {
     };
     this.sessions.set(session.session, session);
     account.used += session.seats;
+    account.longestLifeMs = Math.max(account.longestLifeMs, session.lifeMs);
     this.tombstones.delete(session.session);
     this.lookAgain(session.session, session.expiresAtMs);
     return session;
@@ -159,6 +162,7 @@ export class Ledger {
   }): void {
     const account = this.account(hold.feature, hold.epoch);
     account.used += hold.seats;
+    account.longestLifeMs = Math.max(account.longestLifeMs, hold.holdMs);
     const { session, seats } = hold;
     const restored = { session, account, seats, untilMs: Number.POSITIVE_INFINITY };
     this.holds.add(restored);
@@ -211,6 +215,7 @@ export class Ledger {
     if (from !== to) {
       from.used -= session.seats;
       to.used += session.seats;
+      to.longestLifeMs = Math.max(to.longestLifeMs, session.lifeMs);
       session.account = to;
     }
     session.tokenEpoch = epoch;
@@ -220,11 +225,19 @@ export class Ledger {
   /**
    * Ends a session. Its seats are free at once unless they are held: then they stay used, and the returned
    * number says for how long.
+   *
+   * Seats of an epoch that is over are held for one longest life. The session may have been converted
+   * elsewhere, and then its seat has left the retired entry already: counted as unused too, it would be
+   * taken a second time from a session of that entry that ends later.
    */
-  end(session: Session, nowMs: number): number {
+  end(session: Session, nowMs: number, presentEpoch: number): number {
     if (this.sessions.get(session.session) !== session) return 0;
     this.sessions.delete(session.session);
     const account = this.accountOf(session);
+    if (account.epoch < presentEpoch) {
+      const heldMs = serverLifeMs(account.longestLifeMs);
+      session.heldUntilMs = Math.max(session.heldUntilMs, nowMs + heldMs);
+    }
     if (session.heldUntilMs <= nowMs) {
       account.used -= session.seats;
       return 0;
@@ -259,6 +272,7 @@ export class Ledger {
     const to = this.account(from.feature, toEpoch);
     if (to === from) return;
     to.used += from.used;
+    to.longestLifeMs = Math.max(to.longestLifeMs, from.longestLifeMs);
     from.used = 0;
     from.adoptedBy = to;
   }

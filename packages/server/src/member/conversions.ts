@@ -94,6 +94,11 @@ export class Conversions {
     if (this.view.isRevoked(conversion.session)) {
       return refuse("revoked", "the authorization was revoked by an administrator");
     }
+    if (known !== null && this.isUnsplit(known)) {
+      // Until then the journal must go on counting the session in its old entry, wherever its seat is now.
+      void this.seats.reinstate().catch((error: unknown) => this.member.crash(error));
+      return refuse("busy", "this server is taking its seats back", { retryAfterMs: 100 });
+    }
     if (known === null && this.lease.leads() && conversion.member !== this.member.id) {
       const handed = await this.askHandOver(conversion);
       if (handed !== null) return handed;
@@ -217,11 +222,6 @@ export class Conversions {
     if (over && (leads || owns)) {
       const left = this.retiredSeats(conversion);
       if (left !== null && left.seats >= seats) {
-        if (owns && this.seats.journalIsWhole && left.of > 0) {
-          // The entry is split first: what the journal proves unused is counted from the whole of it.
-          void this.seats.reinstate();
-          return refuse("busy", "this server is taking its seats back", { retryAfterMs: 100 });
-        }
         if (!this.takeNonce(conversion)) return this.askConfirm(conversion);
         return this.joinBatch(conversion, known, serverLifeMs(left.lifeMs));
       }
@@ -246,6 +246,19 @@ export class Conversions {
       if (moved !== null) return moved;
     }
     return answer?.refusal ?? refuse("no-seats", `no seat of ${feature} is left for this session`);
+  }
+
+  /**
+   * Whether the entry that a session of an older epoch was granted on still waits to be taken back: what
+   * is unused of it is counted from the whole of it.
+   */
+  private isUnsplit(known: Session): boolean {
+    const record = this.member.record(known.feature)?.value;
+    if (record === undefined || !this.seats.journalIsWhole) return false;
+    const { epoch } = this.member.ledger.accountOf(known);
+    const retired = retiredOf(record, this.member.id, epoch);
+    const entry = entryOf(record, this.member.id);
+    return retired === null ? entry?.epoch === epoch : retired.of > 0;
   }
 
   private toLeader(): Refusal {

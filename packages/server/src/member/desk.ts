@@ -22,6 +22,7 @@ import type {
   PoolAnswer,
   ReleaseAnswer,
   ReleaseRequest,
+  TokenClaims,
 } from "@quorate/protocol";
 import type { MemberContext } from "./context.ts";
 import type { Conversions } from "./conversions.ts";
@@ -273,14 +274,8 @@ export class Desk {
 
   private async convertUnknown(request: HeartbeatRequest): Promise<Answer> {
     if (request.token === undefined) return this.asNewRequest(request);
-    const { tokens } = this.member.ports;
-    const claims = tokens.read(request.token, (id) => this.member.memberRecord(id)?.key ?? null);
-    if (claims === null) {
-      return refuse("not-your-session", "the token was not issued by a server of this pool");
-    }
-    if (claims.session !== request.session) {
-      return refuse("not-your-session", "the token belongs to another session");
-    }
+    const claims = this.readToken(request.token, request.session);
+    if (claims === null) return FOREIGN_TOKEN;
     if (request.feature !== undefined && request.feature !== claims.feature) return MISMATCH;
     if (request.seats !== undefined && request.seats !== claims.seats) return MISMATCH;
     const record = this.member.memberRecord(claims.member);
@@ -309,12 +304,22 @@ export class Desk {
     );
   }
 
+  /** What a token says, if a server of this pool issued it for this session. */
+  private readToken(token: string | undefined, session: string): TokenClaims | null {
+    if (token === undefined) return null;
+    const keyOf = (id: string): string | null => this.member.memberRecord(id)?.key ?? null;
+    const claims = this.member.ports.tokens.read(token, keyOf);
+    return claims?.session === session ? claims : null;
+  }
+
   /** A session that this member granted in an epoch that is over. */
   private async heartbeatOfOlder(
     known: Session,
     request: HeartbeatRequest | CheckoutRequest,
   ): Promise<Answer> {
     if (request.n !== undefined && request.n <= known.n) return MOVING;
+    // The token says where the client holds its seat now: another server may have converted it since.
+    const claims = "token" in request ? this.readToken(request.token, known.session) : null;
     return this.convert(
       {
         session: known.session,
@@ -324,8 +329,8 @@ export class Desk {
         seats: known.seats,
         holder: known.holder,
         confirm: "confirm" in request ? request.confirm : undefined,
-        member: this.member.id,
-        epoch: this.member.ledger.accountOf(known).epoch,
+        member: claims?.member ?? this.member.id,
+        epoch: claims?.epoch ?? this.member.ledger.accountOf(known).epoch,
       },
       known,
     );
@@ -723,6 +728,10 @@ export class Desk {
 }
 
 const STRANGER = refuse("not-your-session", "the secret is not this session's");
+const FOREIGN_TOKEN = refuse(
+  "not-your-session",
+  "the token was not issued by a server of this pool for this session",
+);
 const RELEASED = refuse("released", "the session was released; make a new one");
 const REVOKED = refuse("revoked", "the authorization was revoked by an administrator");
 const MISMATCH = refuse(

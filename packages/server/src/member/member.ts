@@ -103,8 +103,7 @@ export class Member {
       this.reporter.sessionEnded(session);
       if (this.seats.isContended(session.feature)) void this.seats.payDebt();
     };
-    this.seats.onJournalFailed = (error) =>
-      this.breakDown(String((error as Error).message ?? error));
+    this.seats.onJournalFailed = (error) => this.breakDown(wordsOf(error));
     this.lease.onRenewed = () =>
       void this.seats.reinstate().catch((e: unknown) => this.context.crash(e));
     this.lease.onRetired = () => this.reporter.everything();
@@ -178,7 +177,7 @@ export class Member {
     try {
       await ports.journal.append([{ kind: "fact", name: "mark", value: this.mark }]);
     } catch (error) {
-      this.breakDown(String((error as Error).message));
+      this.breakDown(wordsOf(error));
       return;
     }
     const problem = await this.lease.begin(this.mark, this.guard.leastEpoch);
@@ -366,4 +365,8 @@ export class Member {
     }
     return this.peers.answer(from, call);
   }
+}
+
+function wordsOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }

@@ -183,7 +183,7 @@ export class Seats {
 
   /** Ends a session and journals it; its seats are free, or held for what is left of their wait. */
   end(session: Session, reason: EndReason, by?: string): Promise<Refusal | null> {
-    const holdMs = this.member.ledger.end(session, this.member.nowMs());
+    const holdMs = this.member.ledger.end(session, this.member.nowMs(), this.lease.epoch);
     this.onEnded(session);
     return this.write([
       {
