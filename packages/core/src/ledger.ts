@@ -76,6 +76,8 @@ interface Hold {
 }
 
 const EXPIRY_BUCKET_MS = 250;
+/** Sessions looked at in one call of `due`: a few milliseconds of work, and 100,000 a second at five calls. */
+const LOOKS_MAX = 20_000;
 
 export class Ledger {
   readonly sessions = new Map<string, Session>();
@@ -285,17 +287,16 @@ export class Ledger {
     const over: Session[] = [];
     const last = Math.floor(nowMs / EXPIRY_BUCKET_MS);
     if (this.nextBucket === 0 || this.buckets.size === 0) this.nextBucket = this.firstBucket(last);
-    while (this.nextBucket < last && over.length < most) {
-      const bucket = this.buckets.get(this.nextBucket);
-      let budget = most;
-      while (bucket !== undefined && bucket.length > 0 && over.length < most && budget > 0) {
-        budget -= 1;
-        const session = this.sessions.get(bucket.pop() ?? "");
-        if (session === undefined) continue;
-        if (session.expiresAtMs <= nowMs) over.push(session);
-        else this.lookAgain(session.session, session.expiresAtMs);
+    let looks = LOOKS_MAX;
+    while (this.nextBucket < last) {
+      const bucket = this.buckets.get(this.nextBucket) ?? [];
+      for (let id = bucket.pop(); id !== undefined; id = bucket.pop()) {
+        const session = this.sessions.get(id);
+        if (session !== undefined && session.expiresAtMs <= nowMs) over.push(session);
+        else if (session !== undefined) this.lookAgain(id, session.expiresAtMs);
+        looks -= 1;
+        if (looks === 0 || over.length === most) return over;
       }
-      if (bucket !== undefined && bucket.length > 0) return over;
       this.buckets.delete(this.nextBucket);
       this.nextBucket += 1;
     }
