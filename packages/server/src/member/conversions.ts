@@ -29,7 +29,7 @@ import { allocationKeyOf, memberKeyOf, LEADER_KEY } from "./keys.ts";
 import type { Leader } from "./leader.ts";
 import type { LeaseKeeper } from "./lease-keeper.ts";
 import type { PoolView } from "./pool-view.ts";
-import type { Seats } from "./seats.ts";
+import { RELEASED_MEANWHILE, type Seats } from "./seats.ts";
 
 /** What a converted heartbeat asks for, and where its seats are counted now. */
 export interface Conversion {
@@ -139,7 +139,7 @@ export class Conversions {
     ledger.moveToEpoch(known, this.lease.epoch, 0, this.member.nowMs());
     this.renew(known, conversion);
     const refusal = await this.seats.settleGrant(known, true);
-    if (refusal === null) return known;
+    if (refusal === null || !this.seats.isKnown(known)) return refusal ?? known;
     // Its client may still believe in the old authorization: it counts where it counted before.
     ledger.moveToEpoch(known, olderEpoch, 0, this.member.nowMs());
     known.heldUntilMs = heldUntilMs;
@@ -254,8 +254,8 @@ export class Conversions {
    */
   private isUnsplit(known: Session): boolean {
     const record = this.member.record(known.feature)?.value;
-    if (record === undefined || !this.seats.journalIsWhole) return false;
     const { epoch } = this.member.ledger.accountOf(known);
+    if (record === undefined || epoch < this.seats.trustedFrom) return false;
     const retired = retiredOf(record, this.member.id, epoch);
     const entry = entryOf(record, this.member.id);
     return retired === null ? entry?.epoch === epoch : retired.of > 0;
@@ -369,7 +369,8 @@ export class Conversions {
       if (!written) moved = new Set();
     }
     for (const each of batch) {
-      const refusal = failed ?? this.lease.refusal();
+      const gone = this.seats.isKnown(each.session) ? null : RELEASED_MEANWHILE;
+      const refusal = failed ?? this.lease.refusal() ?? gone;
       if (moved.has(each) && refusal === null && this.lease.epoch === epoch) {
         each.session.state = "active";
         this.seats.onChanged(each.session);
@@ -392,6 +393,7 @@ export class Conversions {
   /** A conversion that did not come about: the session counts where it did before, or ends. */
   private undo(each: Batched, moved: boolean): void {
     const { session, olderEpoch } = each;
+    if (!this.seats.isKnown(session)) return;
     if (olderEpoch === null || moved) {
       session.state = "active";
       // A seat that did not come is not held; one that came is, because its client may still believe.
@@ -475,6 +477,7 @@ export class Conversions {
     if (answer === null) this.lease.noteUnreachable(member);
     else await this.member.state.transact({ reads: [allocationKeyOf(feature)] });
     const handed = answer !== null && answer.ok;
+    if (!this.seats.isKnown(session)) return RELEASED_MEANWHILE;
     const refusal = this.lease.refusal();
     // The session is counted already: it stays if it fits into the limit, wherever the seat came from.
     const fits = this.seats.unused(feature) >= 0 && this.seats.growthRefusal(feature) === null;

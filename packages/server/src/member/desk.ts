@@ -457,7 +457,6 @@ export class Desk {
     // A grant dropped with `only` is not buried: the session lives on at another server.
     if (bury) ledger.bury(sessionId, n, lifeMs, this.member.nowMs());
     if (session === undefined || session.state === "moving") return null;
-    if (session.state === "granting") session.heldUntilMs = 0;
     const refusal = await this.seats.end(session, bury ? "released" : "superseded");
     this.member.emit("released", { session: sessionId, feature: session.feature });
     return refusal;

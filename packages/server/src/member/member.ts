@@ -175,7 +175,10 @@ export class Member {
     const record = state.get<MemberRecord>(memberKeyOf(id))?.value ?? null;
     this.restore(record);
     try {
-      await ports.journal.append([{ kind: "fact", name: "mark", value: this.mark }]);
+      await ports.journal.append([
+        { kind: "fact", name: "trusted-from", value: String(this.seats.trustedFrom) },
+        { kind: "fact", name: "mark", value: this.mark },
+      ]);
     } catch (error) {
       this.breakDown(wordsOf(error));
       return;
@@ -199,16 +202,19 @@ export class Member {
     if (recovered === null) return;
     this.recovered = null;
     const mark = recovered.facts.get("mark") ?? null;
-    this.seats.journalIsWhole =
+    const whole =
       record === null
         ? recovered.sessions.length === 0
         : journalIsWhole({ mark, sequence: recovered.sequence }, record);
-    if (!this.seats.journalIsWhole) {
+    if (!whole) {
+      // Whatever this journal says from now on, it cannot prove anything of the epochs before.
+      this.seats.trustedFrom = (record?.epoch ?? 0) + 1;
       ports.log.warn(
         "the journal is not the one this member worked with last (a restored or copied folder, or a new disk): none of its seats is taken back; they become free after their wait",
       );
       return;
     }
+    this.seats.trustedFrom = Number(recovered.facts.get("trusted-from") ?? 0);
     for (const session of recovered.sessions) {
       ledger.restore({ ...session, convertedFrom: null }, recovered.revoked.has(session.session));
     }

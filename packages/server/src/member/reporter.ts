@@ -16,6 +16,8 @@ const ENDED_KEPT_MAX = 100_000;
 export class Reporter {
   private readonly changed = new Set<string>();
   private readonly ended = new Set<string>();
+  /** Raised by `everything`, so that a page under way does not count as part of the new report. */
+  private generation = 0;
   private full = true;
   private first = true;
   private reportedTo = "";
@@ -46,6 +48,7 @@ export class Reporter {
 
   /** The next report forgets all before. */
   everything(): void {
+    this.generation += 1;
     this.full = true;
     this.first = true;
     this.ended.clear();
@@ -96,6 +99,7 @@ export class Reporter {
       if (session !== undefined && session.state !== "granting") rows.push(this.view.row(session));
     }
     const more = this.changed.size > 0;
+    const { generation } = this;
     const answer = await this.member.ports.peers.call(
       url,
       leader,
@@ -117,6 +121,7 @@ export class Reporter {
       for (const id of ended) if (!this.changed.has(id)) this.ended.add(id);
       return false;
     }
+    if (generation !== this.generation) return true;
     this.first = false;
     if (!more) this.full = false;
     const body = answer.body as { everything: boolean; contended: string[] };

@@ -31,14 +31,22 @@ import type { Written } from "./shared-state.ts";
 
 const DUE_A_TICK_MAX = 2_000;
 
+export const RELEASED_MEANWHILE = refuse(
+  "released",
+  "the authorization was released while it was granted",
+);
+
 export class Seats {
   /** Seats being given back or handed over, by feature: not granted from, whatever the record says. */
   private readonly giving = new Map<string, number>();
   /** Features whose unused seats somebody waits for: local grants go through the leader. */
   private readonly contendedUntilMs = new Map<string, number>();
   private readonly denials = new Map<string, number>();
-  /** Whether the journal may be trusted to prove seats unused. */
-  journalIsWhole = false;
+  /**
+   * The first epoch whose entries the journal may prove unused: it lacks what came before, if it was restored
+   * from a copy or is new.
+   */
+  trustedFrom = Number.POSITIVE_INFINITY;
   onEnded: (session: Session) => void = () => {};
   onChanged: (session: Session) => void = () => {};
   onJournalFailed: (error: unknown) => void = () => {};
@@ -135,9 +143,7 @@ export class Seats {
     const account = this.member.ledger.accountOf(session);
     const failed = await this.write([this.grantEntry(session, 0)]);
     if (failed !== null) return failed;
-    if (this.member.ledger.sessions.get(session.session) !== session) {
-      return refuse("released", "the authorization was released while it was granted");
-    }
+    if (!this.isKnown(session)) return RELEASED_MEANWHILE;
     const refusal = this.lease.refusal();
     if (refusal !== null || account.epoch !== this.lease.epoch) {
       if (!keep) void this.end(session, "mandate-lost");
@@ -181,8 +187,14 @@ export class Seats {
     void this.write(entries);
   }
 
+  /** False once the session was ended, by whatever message came while another was being handled. */
+  isKnown(session: Session): boolean {
+    return this.member.ledger.sessions.get(session.session) === session;
+  }
+
   /** Ends a session and journals it; its seats are free, or held for what is left of their wait. */
   end(session: Session, reason: EndReason, by?: string): Promise<Refusal | null> {
+    if (!this.isKnown(session)) return Promise.resolve(null);
     const holdMs = this.member.ledger.end(session, this.member.nowMs(), this.lease.epoch);
     this.onEnded(session);
     return this.write([
@@ -319,7 +331,7 @@ export class Seats {
   }
 
   private async reinstateEntry(feature: string, epoch: number): Promise<void> {
-    if (!this.journalIsWhole) return;
+    if (epoch < this.trustedFrom) return;
     const present = this.lease.epoch;
     const lifeMs = effectiveLifeMs(
       this.member.feature(feature)?.lifeMs,
