@@ -178,10 +178,17 @@ export class Ledger {
   private readonly restoredHolds = new Map<Hold, number>();
   private readonly restoredSessions = new Map<Session, number>();
 
-  /** The wait of the start is over: lives and holds of restored sessions begin now. */
-  activate(nowMs: number): void {
+  /**
+   * The wait of the start is over: lives and holds of restored sessions begin now. `longestLifeMs` is the
+   * longest life that may have been granted of a feature: renewals are not journaled, and a later license may
+   * have given them a longer life than the journal says.
+   */
+  activate(nowMs: number, longestLifeMs: (feature: string) => number): void {
     for (const [hold, holdMs] of this.restoredHolds) hold.untilMs = nowMs + holdMs;
     for (const [session, holdMs] of this.restoredSessions) {
+      session.lifeMs = Math.max(session.lifeMs, longestLifeMs(session.feature));
+      const account = this.accountOf(session);
+      account.longestLifeMs = Math.max(account.longestLifeMs, session.lifeMs);
       session.expiresAtMs = nowMs + serverLifeMs(session.lifeMs);
       session.heldUntilMs = holdMs > 0 ? nowMs + holdMs : 0;
       this.lookAgain(session.session, session.expiresAtMs);
@@ -204,9 +211,14 @@ export class Ledger {
     return n > session.n ? "newer" : "repeated";
   }
 
-  /** The hot path: one map look-up by the caller, three writes here. */
-  renew(session: Session, n: number | undefined, nowMs: number): void {
+  /** The hot path: one map look-up by the caller, a few writes here. */
+  renew(session: Session, n: number | undefined, lifeMs: number, nowMs: number): void {
     if (n !== undefined) session.n = n;
+    if (lifeMs !== session.lifeMs) {
+      session.lifeMs = lifeMs;
+      const account = this.accountOf(session);
+      account.longestLifeMs = Math.max(account.longestLifeMs, lifeMs);
+    }
     session.expiresAtMs = nowMs + serverLifeMs(session.lifeMs);
   }
 

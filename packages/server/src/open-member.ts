@@ -72,6 +72,7 @@ export async function openMember(options: OpenMemberOptions): Promise<OpenMember
     id: options.id,
     url: options.advertise ?? "",
     key: options.publicKey,
+    certifiedBy: options.certificate?.signature.key ?? null,
     priority: options.priority,
     leaseMs: options.leaseMs,
     onExit: (exit: { code: number; reason: string }): void => {

@@ -92,6 +92,7 @@ export class VirtualMember implements Host<MemberApi> {
       id: this.id,
       url: this.url,
       key: keyOf(this.id),
+      certifiedBy: null,
       priority: this.#priority,
       leaseMs: this.#world.leaseMs,
       onExit: ({ code, reason }) => {

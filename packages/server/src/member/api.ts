@@ -49,6 +49,8 @@ export interface MemberOptions {
   readonly url: string;
   /** Public key, `ed25519:...`. */
   readonly key: string;
+  /** The pool key that certified this member; null when none did. */
+  readonly certifiedBy: string | null;
   /** Higher leads first. */
   readonly priority: number;
   readonly leaseMs: number;

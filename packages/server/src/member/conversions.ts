@@ -169,8 +169,8 @@ export class Conversions {
   }
 
   private renew(session: Session, conversion: Conversion): void {
-    this.member.ledger.renew(session, conversion.n, this.member.nowMs());
-    session.lifeMs = this.seats.lifeMs(session.feature);
+    const lifeMs = this.seats.lifeMs(session.feature);
+    this.member.ledger.renew(session, conversion.n, lifeMs, this.member.nowMs());
     session.convertedFrom = `${conversion.member}/${conversion.epoch}`;
   }
 

@@ -117,7 +117,7 @@ export class Desk {
     if (this.member.ledger.accountOf(known).epoch !== this.lease.epoch) {
       return this.heartbeatOfOlder(known, request);
     }
-    if (newer) this.member.ledger.renew(known, request.n, this.member.nowMs());
+    if (newer) this.renew(known, request.n);
     return this.granted(known, false, true);
   }
 
@@ -240,8 +240,13 @@ export class Desk {
     const expiry = this.expiryRefusal(known);
     if (expiry !== null) return expiry;
     const newer = request.n === undefined || request.n > known.n;
-    if (newer) ledger.renew(known, request.n, this.member.nowMs());
+    if (newer) this.renew(known, request.n);
     return this.granted(known, false, request.token !== undefined);
+  }
+
+  private renew(session: Session, n: number | undefined): void {
+    const lifeMs = this.seats.lifeMs(session.feature);
+    this.member.ledger.renew(session, n, lifeMs, this.member.nowMs());
   }
 
   /** A session in use ends with its feature's term; a feature gone from the license is being wound down. */

@@ -392,6 +392,7 @@ export class Leader {
     member: string,
     epoch: number,
     need: number,
+    background = false,
   ): Promise<boolean> {
     const record = this.member.record(feature)?.value;
     const queue = this.queues.get(feature);
@@ -402,6 +403,7 @@ export class Leader {
       free: record.free,
       reserved: 0,
       others: this.others(feature, member),
+      background,
     });
     // While others wait, nobody gets more than it needs.
     const exact = queue !== undefined && queue.size > 0;
@@ -435,16 +437,7 @@ export class Leader {
     const record = this.member.record(feature)?.value;
     if (licensed === null || epoch === null || record === undefined || record.debt > 0) return;
     if (!lowWater(unused, licensed.seats) || this.queued(feature) > 0) return;
-    const plan = planMove({
-      member,
-      want: 1,
-      free: record.free,
-      reserved: 0,
-      others: this.others(feature, member),
-      background: true,
-    });
-    if (plan === null || plan.fromFree + plan.asks.length === 0) return;
-    await this.inLane(feature, () => this.move(feature, member, epoch, 1));
+    await this.inLane(feature, () => this.move(feature, member, epoch, 1, true));
   }
 
   /** Takes all free seats that are wanted for conversions at once; resolves whether any came. */

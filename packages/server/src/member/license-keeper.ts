@@ -41,6 +41,7 @@ export class LicenseKeeper {
       const before = this.member.license?.license.sequence ?? null;
       this.member.setLicense(checked);
       this.member.clearAlarm("license");
+      this.checkCertificate(checked.license);
       await this.keepOwnCopy(checked);
       const { sequence } = checked.license;
       if (before !== null) this.member.ports.log.info("a newer license is in force", { sequence });
@@ -49,6 +50,20 @@ export class LicenseKeeper {
     } finally {
       this.adopting = false;
     }
+  }
+
+  /** Without a certificate by the pool's key, programs cannot follow this server's tokens to the vendor. */
+  private checkCertificate(license: License): void {
+    const { certifiedBy } = this.member.options;
+    if (license.pool.key === undefined || license.pool.key === certifiedBy) {
+      this.member.clearAlarm("certificate");
+      return;
+    }
+    this.member.alarm(
+      "certificate",
+      `${this.member.id} has no certificate by the pool's key, so programs that verify tokens refuse it; ` +
+        `run: quorate member id --data DIR --pool-key pool.key, and restart this server`,
+    );
   }
 
   /** The own copy becomes the pool's; one that differs is kept beside it. */
@@ -80,19 +95,24 @@ export class LicenseKeeper {
     }
   }
 
-  /** At the start: the own copy goes into the store if it is newer than the pool's. */
-  async bringOwn(): Promise<void> {
+  /**
+   * At the start: the own copy goes into the store if it is newer than the pool's. A sentence when this server
+   * must not go on: its license is for another pool.
+   */
+  async bringOwn(): Promise<string | null> {
     const own = await this.member.ports.licenses.readOwn();
-    if (own === null) return;
+    if (own === null) return null;
     const checked = this.check(own);
     if (typeof checked === "string") {
       this.member.alarm("own-license", `this server's own license file is not valid: ${checked}`);
-      return;
+      return null;
     }
     const refusal = await this.offer(checked);
+    if (refusal?.refused === "license-invalid") return refusal.detail;
     if (refusal !== null && refusal.refused !== "license-older") {
       this.member.ports.log.warn(refusal.detail, { code: refusal.refused });
     }
+    return null;
   }
 
   /** `PUT /v1/license`. */

@@ -5,9 +5,10 @@
  * This file holds the order of things: how a member starts, what it does regularly, how it ends.
  * The answers to clients are in `desk.ts`, those to members in `peer-desk.ts`.
  */
-import { journalIsWhole, type Refusal, refuse } from "@quorate/core";
+import { entryOf, journalIsWhole, parseRetiredKey, type Refusal, refuse } from "@quorate/core";
 import type { MemberEvent } from "@quorate/protocol";
 import type { Recovered } from "../journal/journal.ts";
+import type { Change } from "../store/store.ts";
 import type { MemberOptions } from "./api.ts";
 import { MemberContext } from "./context.ts";
 import { Conversions } from "./conversions.ts";
@@ -39,6 +40,7 @@ const REPORT_MS = 1_000;
 const FULL_READ_MS = 5_000;
 const RETIRED_EPOCH_WAIT_MS = 100;
 const EXIT_NO_PLACE = 12;
+const EXIT_LICENSE_INVALID = 5;
 
 export class Member {
   private readonly context: MemberContext;
@@ -117,7 +119,7 @@ export class Member {
     this.recovered = await ports.journal.recover();
     this.guard.recall(this.recovered.facts);
     this.mark = ports.runtime.nonce();
-    ports.store.watch("", 0, (change) => this.hint(change.key, change.revision));
+    ports.store.watch("", 0, (change) => this.hint(change));
     await this.join();
     if (this.context.ended) return;
     const { timing } = this.context;
@@ -149,7 +151,11 @@ export class Member {
       if (outcome.outcome !== "unknown" && (await this.guard.recognise())) break;
       await this.context.pause(timing.renewEveryMs);
     }
-    await this.licenses.bringOwn();
+    const foreign = await this.licenses.bringOwn();
+    if (foreign !== null) {
+      this.leave(EXIT_LICENSE_INVALID, foreign);
+      return;
+    }
     let told = false;
     for (;;) {
       await state.transact({ reads: [LICENSE_KEY, MEMBER_PREFIX, LEADER_KEY, MEMBERS_KEY] });
@@ -190,8 +196,12 @@ export class Member {
     }
     this.lease.suspended = false;
     this.context.clearAlarm("store");
-    this.context.ledger.activate(this.context.nowMs());
-    await state.transact({ reads: [ALLOCATION_PREFIX] });
+    // The records say what life may have been granted, so they are read before any life begins to run out.
+    while ((await state.transact({ reads: [ALLOCATION_PREFIX] })).outcome === "unknown") {
+      if (this.context.ended) return;
+      await this.context.pause(RETIRED_EPOCH_WAIT_MS);
+    }
+    this.context.ledger.activate(this.context.nowMs(), (feature) => this.longestLifeMs(feature));
     await this.lease.renew();
   }
 
@@ -223,6 +233,16 @@ export class Member {
     for (const { session, n } of recovered.tombstones) ledger.restoreTombstone(session, n, untilMs);
   }
 
+  /** The longest life that any entry of this member allows. */
+  private longestLifeMs(feature: string): number {
+    const record = this.context.record(feature)?.value;
+    if (record === undefined) return this.guard.longestLifeMs;
+    const own = Object.entries(record.retired)
+      .filter(([key]) => parseRetiredKey(key).member === this.id)
+      .map(([, entry]) => entry.lifeMs);
+    return Math.max(entryOf(record, this.id)?.lifeMs ?? 0, ...own);
+  }
+
   private leave(code: number, reason: string): void {
     if (this.context.ended) return;
     this.context.ended = true;
@@ -252,6 +272,7 @@ export class Member {
       return;
     }
     await this.licenses.follow();
+    await this.seats.lowerLives();
     await this.seats.payDebt();
     await this.leader.keepOrder();
     this.view.forgetReclaimed();
@@ -277,10 +298,10 @@ export class Member {
   }
 
   /** A watch is a hint to read: all keys it names within one turn are read together. */
-  private hint(key: string, revision: number): void {
+  private hint({ key, revision, value }: Change): void {
     if (this.context.ended || this.lease.phase === "starting") return;
     if (revision <= this.context.state.revisionOf(key)) return;
-    // The member records are read by every renewal; only what ends a wait sooner is worth a read.
+    if (key.startsWith(MEMBER_PREFIX) && value !== null && this.isMereRenewal(key, value)) return;
     if (this.hintedKeys !== null) {
       this.hintedKeys.add(key);
       return;
@@ -292,6 +313,13 @@ export class Member {
       const reads = keys.length > 50 ? [ALLOCATION_PREFIX, MEMBER_PREFIX, LEADER_KEY] : keys;
       void this.context.state.transact({ reads }).catch((e: unknown) => this.context.crash(e));
     });
+  }
+
+  /** The member records are read by every renewal; only what ends a wait sooner is worth a read of its own. */
+  private isMereRenewal(key: string, value: string): boolean {
+    const known = this.context.state.get<MemberRecord>(key)?.value;
+    const told = JSON.parse(value) as MemberRecord;
+    return known?.epoch === told.epoch && known.state === told.state;
   }
 
   private noticeChange(key: string): void {

@@ -21,7 +21,9 @@ import {
   reinstateWhole,
   retireEntry,
   retiredOf,
+  serverLifeMs,
   type Session,
+  setLife,
 } from "@quorate/core";
 import type { EndReason, JournalEntry } from "../journal/journal.ts";
 import type { MemberContext } from "./context.ts";
@@ -109,6 +111,29 @@ export class Seats {
     const known = this.member.record(feature);
     const entry = known === null ? null : entryOf(known.value, this.member.id);
     return entry !== null && entry.epoch === this.lease.epoch ? entry : null;
+  }
+
+  /** When this member began to grant a shorter life than its entry allows, by feature. */
+  private readonly shorterSinceMs = new Map<string, number>();
+
+  /**
+   * Lowering the life of an entry is its owner's, one old life after it stopped granting the old one: until
+   * then a client may believe that long, and whoever reclaims must wait that long.
+   */
+  async lowerLives(): Promise<void> {
+    for (const { feature } of this.member.records()) {
+      const entry = this.entry(feature);
+      const lifeMs = this.lifeMs(feature);
+      if (entry === null || entry.lifeMs <= lifeMs) {
+        this.shorterSinceMs.delete(feature);
+        continue;
+      }
+      const sinceMs = this.shorterSinceMs.get(feature) ?? this.member.nowMs();
+      this.shorterSinceMs.set(feature, sinceMs);
+      if (this.member.nowMs() - sinceMs < serverLifeMs(entry.lifeMs)) continue;
+      const { epoch } = entry;
+      await this.change(feature, (record) => setLife(record, this.member.id, epoch, lifeMs));
+    }
   }
 
   contend(feature: string, forMs: number): void {

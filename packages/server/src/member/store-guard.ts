@@ -24,7 +24,7 @@ export class StoreGuard {
   private rebuilds = 0;
   private revision = 0;
   private epoch = 0;
-  private longestLifeMs = LIFE_MS_DEFAULT;
+  longestLifeMs = LIFE_MS_DEFAULT;
   private epochs: Record<string, number> = {};
   private notedAtMs = Number.NEGATIVE_INFINITY;
 
