@@ -84,7 +84,7 @@ export class Faults {
         member.mayRun = false;
         member.crash();
       } else {
-        member.mayRun = true;
+        if (member.disk.hasFailed()) member.crash();
         member.start();
       }
     }
@@ -172,8 +172,7 @@ export class Faults {
         return `${member.id} for ${ms} ms`;
       }
       case "disk failure":
-        member.disk.fail();
-        return member.id;
+        return member.disk.fail() ? member.id : null;
       case "older disk":
         return this.#olderDisk(member, random);
       case "stop on purpose":

@@ -66,9 +66,10 @@ async function allSeatsFree(
   withinMs: number,
 ): Promise<void> {
   let last = "";
+  let sinceMs: number | null = null;
   await waitFor(
     simulation,
-    withinMs,
+    withinMs + REPORTS_MS,
     () => `I4: seats are not free: ${last}`,
     async () => {
       const leader = leaderOf(healthy);
@@ -77,18 +78,25 @@ async function allSeatsFree(
       const rows = answer?.features ?? [];
       last = JSON.stringify(rows);
       const all = rows.length > 0 && rows.every((row) => row.free === row.seats + row.overdraft);
-      return all && nothingIsRetired(simulation, healthy) ? true : null;
+      const isFree = all && nothingIsRetired(simulation, healthy);
+      const nowMs = simulation.scheduler.nowMs();
+      // A leader that has no report of a member yet shows too little in use: it must stay free.
+      sinceMs = isFree ? (sinceMs ?? nowMs) : null;
+      return sinceMs !== null && nowMs - sinceMs >= REPORTS_MS ? true : null;
     },
   );
 }
 
-/** In every record all seats are free or at a healed member. */
+/** In every record all seats are free or at a healed member, in its present epoch. */
 function nothingIsRetired(simulation: Simulation, healthy: readonly VirtualMember[]): boolean {
+  const { history } = simulation.oracles;
   return simulation.profile.features.every(({ name }) => {
-    const record = simulation.oracles.history.recordOf(name);
+    const record = history.recordOf(name);
     if (record === null || Object.keys(record.retired).length > 0) return false;
     return Object.entries(record.allocated).every(
-      ([member, { seats }]) => seats === 0 || healthy.some(({ id }) => id === member),
+      ([member, { seats, epoch }]) =>
+        seats === 0 ||
+        (epoch === history.epochOf(member) && healthy.some(({ id }) => id === member)),
     );
   });
 }
@@ -110,12 +118,16 @@ async function sameLists(
       if (leader === null) return null;
       const page = await askInside(simulation, () => leader.authorizations({}));
       const rows = page?.authorizations ?? [];
-      last = rows.map(({ session, member }) => `${session} at ${member}`).join(", ");
+      const isJournaled = (session: string, member: string): boolean =>
+        healthy.find(({ id }) => id === member)?.disk.isKnown(session) === true;
+      last = rows
+        .map(({ session, member }) => {
+          const stale = isJournaled(session, member) ? "" : " (which does not know it)";
+          return `${session} at ${member}${stale}`;
+        })
+        .join(", ");
       const listed = rows.map(({ session }) => session).sort();
-      const journaled = rows.every(
-        ({ session, member }) =>
-          healthy.find(({ id }) => id === member)?.disk.isKnown(session) === true,
-      );
+      const journaled = rows.every(({ session, member }) => isJournaled(session, member));
       return listed.join(" ") === wanted && journaled ? true : null;
     },
   );
@@ -163,6 +175,8 @@ async function waitFor<T>(
 
 const LOOK_EVERY_MS = 500;
 const LEADER_CHANGE_MS = 5_000;
+/** Members report every second. */
+const REPORTS_MS = 4_000;
 const SLACK_MS = 5_000;
 const SERVED_MS = 10_000;
 const QUESTION_MS = 5_000;

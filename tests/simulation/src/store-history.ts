@@ -48,6 +48,11 @@ export class StoreHistory {
     return null;
   }
 
+  /** The epoch that a member's last record names; 0 before its first. */
+  epochOf(member: string): number {
+    return this.#members.get(member)?.epoch ?? 0;
+  }
+
   #memberWritten(member: string, next: MemberShape): void {
     const last = this.#members.get(member) ?? { epoch: 0, renewal: 0 };
     if (next.epoch < last.epoch || next.renewal < last.renewal) {

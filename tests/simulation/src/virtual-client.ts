@@ -221,8 +221,11 @@ export class VirtualClient {
           request.n,
           call(server, (api) => api.heartbeat(request), timeoutMs),
         ),
-      release: (server, request, timeoutMs) =>
-        call(server, (api) => api.release({ ...request, administrator: false }), timeoutMs),
+      release: (server, request, timeoutMs) => {
+        const only = request.only === undefined ? "" : ` of ${request.only} alone`;
+        this.#tell(belief, `releases at ${server}${only}`);
+        return call(server, (api) => api.release({ ...request, administrator: false }), timeoutMs);
+      },
       pool: (server, timeoutMs) => call(server, (api) => api.pool(), timeoutMs),
       features: (server, timeoutMs) => call(server, (api) => api.features(), timeoutMs),
       // The license of an unsigned pool proves nothing, so no client asks for it.

@@ -25,6 +25,7 @@ export class VirtualDisk {
   #olderCopy: JournalState | undefined;
   #open: { readonly journal: MemoryJournal; readonly batches: JournalEntry[][] } | null = null;
   #slowUntilMs = 0;
+  #failed = false;
   /** The sessions granted and not ended, as synced; so that an oracle need not copy the state. */
   readonly #sessions = new Map<string, KnownSession>();
   readonly #scheduler: Scheduler;
@@ -43,6 +44,7 @@ export class VirtualDisk {
     });
     const batches: JournalEntry[][] = [];
     this.#open = { journal, batches };
+    this.#failed = false;
     process.onEnd(() => this.#crash());
     let syncing = false;
     const sync = (): void => {
@@ -87,9 +89,17 @@ export class VirtualDisk {
     this.#slowUntilMs = this.#scheduler.nowMs() + ms;
   }
 
-  /** The running sync fails, and all later ones of this process. */
-  fail(): void {
-    this.#open?.journal.fail();
+  /** The running sync fails, and all later ones of this process. False if no process runs. */
+  fail(): boolean {
+    if (this.#open === null) return false;
+    this.#open.journal.fail();
+    this.#failed = true;
+    return true;
+  }
+
+  /** The journal is broken until the process is started again; it may not have noticed. */
+  hasFailed(): boolean {
+    return this.#failed;
   }
 
   heal(): void {
