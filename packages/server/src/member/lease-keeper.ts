@@ -136,7 +136,10 @@ export class LeaseKeeper {
   /** The epoch in which a live member may be given seats; null when it may not. */
   liveEpoch(id: string): number | null {
     if (id === this.member.id) return this.phase === "active" ? this.epoch : null;
-    return this.isAlive(id) ? (this.member.memberRecord(id)?.epoch ?? null) : null;
+    // A hint may have brought a newer record than the observation: a stopped one must not be given anything.
+    const record = this.member.memberRecord(id);
+    if (record?.state !== "active" || !this.isAlive(id)) return null;
+    return this.observations.get(id)?.record.epoch === record.epoch ? record.epoch : null;
   }
 
   /** A member that just did not answer is not asked again for a second. */

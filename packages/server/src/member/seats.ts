@@ -379,7 +379,10 @@ export class Seats {
     if (!whole) return;
     const record = this.member.record(feature)?.value;
     if (record === undefined) return;
-    for (const account of this.belongingTo(record, feature, epoch)) {
+    const accounts = this.belongingTo(record, feature, epoch);
+    // The entry's own sessions first: the seats are theirs.
+    accounts.sort((a, b) => Number(b.epoch === epoch) - Number(a.epoch === epoch));
+    for (const account of accounts) {
       // Never beyond the limit: what does not fit comes back by its clients' heartbeats.
       if (account.epoch !== epoch && account.used > this.unused(feature)) continue;
       const fromEpoch = account.epoch;
