@@ -6,7 +6,8 @@
 import type { Random } from "./random.ts";
 import type { Scheduler } from "./scheduler.ts";
 import type { Story } from "./story.ts";
-import type { VirtualMachine } from "./virtual-machine.ts";
+import type { MemberApi } from "./server-parts.ts";
+import type { VirtualClient } from "./virtual-client.ts";
 import type { VirtualMember } from "./virtual-member.ts";
 import { FAIR_WEATHER, type VirtualNetwork } from "./virtual-network.ts";
 import { STORE_MACHINE, type VirtualStoreServer } from "./virtual-store.ts";
@@ -16,7 +17,7 @@ export interface FaultWorld {
   readonly network: VirtualNetwork;
   readonly store: VirtualStoreServer;
   readonly members: readonly VirtualMember[];
-  readonly clientMachines: readonly VirtualMachine[];
+  readonly clients: readonly VirtualClient[];
   readonly story: Story;
   /** 2 margins: more hidden from all clocks is excluded by assumption. */
   readonly hiddenPauseMsMax: number;
@@ -43,6 +44,8 @@ const RATES = [
   ["stop on purpose", 120_000],
   ["license change", 180_000],
   ["whole pool loses power", 600_000],
+  ["leader moved", 120_000],
+  ["revocation", 240_000],
   ["minority dies", 20_000],
 ] as const;
 
@@ -104,9 +107,12 @@ export class Faults {
 
   /** In words what was done, or null if there was nothing to do it to. */
   #strike(kind: FaultKind, random: Random): string | null {
-    const { members, network, store, clientMachines, scheduler } = this.#world;
+    const { members, network, store, clients, scheduler } = this.#world;
     const member = random.pick(members);
-    const machines = [...members.map(({ hardware }) => hardware), ...clientMachines];
+    const machines = [
+      ...members.map(({ hardware }) => hardware),
+      ...clients.map(({ machine }) => machine),
+    ];
     switch (kind) {
       case "crash":
         return member.crash() ? member.id : null;
@@ -179,6 +185,18 @@ export class Faults {
         return member.stop() ? member.id : null;
       case "license change":
         return this.#world.changeLicense(random);
+      case "leader moved": {
+        const to = random.pick(members).id;
+        return this.#atMember(member, (api) => api.lead(to)) ? `to ${to}, by ${member.id}` : null;
+      }
+      case "revocation": {
+        const session = random.pick(this.#world.clients).session();
+        if (session === "") return null;
+        const revoke = { session, administrator: true, reason: "simulated" };
+        return this.#atMember(member, (api) => api.release(revoke))
+          ? `${session} by ${member.id}`
+          : null;
+      }
       case "minority dies": {
         // Only when all are well again, so that it stays a minority.
         if (members.some((each) => each.api()?.readiness() !== null)) return null;
@@ -194,6 +212,17 @@ export class Faults {
     }
   }
 
+  /** An administrator at the machine asks a member; what it answers is only told. */
+  #atMember(member: VirtualMember, ask: (api: MemberApi) => Promise<unknown>): boolean {
+    const run = member.listening();
+    run?.process.deliver(0, () => {
+      void ask(run.api).then((answer) =>
+        this.#world.story.tell(member.id, `answers the administrator ${JSON.stringify(answer)}`),
+      );
+    });
+    return run !== null;
+  }
+
   /** Around the waits that matter: a lease, a life; seldom several of them. */
   #durationMs(random: Random): number {
     const { leaseMs, lifeMs } = this.#world;
@@ -202,9 +231,9 @@ export class Faults {
   }
 
   #partition(random: Random): string {
-    const { members, network, clientMachines } = this.#world;
+    const { members, network } = this.#world;
     const names = [...members.map(({ id }) => id), STORE_MACHINE];
-    const clients = clientMachines.map(({ name }) => name);
+    const clients = this.#world.clients.map(({ machine }) => machine.name);
     const ms = this.#durationMs(random);
     const inside = random.pick(names);
     const others = [...names, ...clients].filter((name) => name !== inside);

@@ -1,3 +1,7 @@
+/**
+ * The parts of a member that the simulation puts together by itself. The entry of the package offers only
+ * whole members over real disks and sockets, so these are imported file by file, here alone.
+ */
 export type * from "../../../packages/server/src/store/store.ts";
 export { MemoryStore } from "../../../packages/server/src/store/memory-store.ts";
 export { MemoryJournal } from "../../../packages/server/src/journal/memory-journal.ts";

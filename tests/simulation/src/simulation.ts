@@ -135,7 +135,7 @@ export class Simulation {
         network: this.network,
         store: this.store,
         members: this.members,
-        clientMachines: this.clients.map(({ machine }) => machine),
+        clients: this.clients,
         story: this.story,
         hiddenPauseMsMax: HIDDEN_SHARE * 2 * Math.min(timing.marginMs, LIFE_MARGIN_FLOOR_MS),
         leaseMs: this.profile.leaseMs,

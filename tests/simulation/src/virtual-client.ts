@@ -57,7 +57,9 @@ export class VirtualClient {
       if (this.#retired) return;
       const { features, holdMs } = this.#world.profile;
       const waitMs = this.#random.chance(0.5) ? 0 : Math.floor(this.#random.between(1_000, 60_000));
-      const use = this.#begin(this.#random.pick(features).name, this.#world.servers, waitMs);
+      const feature = this.#random.pick(features);
+      const seats = feature.seats > 1 && this.#random.chance(PAIR_SHARE) ? 2 : 1;
+      const use = this.#begin(feature.name, seats, this.#world.servers, waitMs);
       this.#trouble(use.process);
       this.#world.scheduler.after(this.#random.exponential(holdMs), () => {
         if (this.#use?.process !== use.process) return;
@@ -74,7 +76,7 @@ export class VirtualClient {
   }
 
   askOnce(feature: string, servers: readonly string[], waitMs: number): void {
-    this.#begin(feature, servers, waitMs);
+    this.#begin(feature, 1, servers, waitMs);
   }
 
   isHolding(): boolean {
@@ -112,10 +114,10 @@ export class VirtualClient {
     });
   }
 
-  #begin(feature: string, servers: readonly string[], waitMs: number): Use {
+  #begin(feature: string, seats: number, servers: readonly string[], waitMs: number): Use {
     const { oracles, story, tokens, scheduler } = this.#world;
     const process = this.machine.start(this.name, this.#random.stream(`${scheduler.steps()}`));
-    const belief = new Belief(this.name, feature, 1, this.machine, () => scheduler.nowMs());
+    const belief = new Belief(this.name, feature, seats, this.machine, () => scheduler.nowMs());
     oracles.watch(belief);
     const runtime = process.runtime();
     const sdk = new QuorateClient({
@@ -129,10 +131,13 @@ export class VirtualClient {
       random: () => runtime.random(),
       newSession: () => Promise.resolve(tokens.newSession()),
     });
-    story.tell(this.name, `asks for ${feature}${waitMs > 0 ? `, waits up to ${waitMs} ms` : ""}`);
+    story.tell(
+      this.name,
+      `asks for ${seats} ${feature}${waitMs > 0 ? `, waits up to ${waitMs} ms` : ""}`,
+    );
     const use = { process, belief, sdk };
     this.#use = use;
-    sdk.checkout({ feature, waitMs }).then(
+    sdk.checkout({ feature, seats, waitMs }).then(
       (authorization) => this.#granted(process, belief, authorization),
       (error: unknown) => this.#refused(belief, error),
     );
@@ -236,6 +241,8 @@ export class VirtualClient {
 
 const DEATH_SHARE = 0.2;
 const PAUSE_SHARE = 0.1;
+/** Share of uses that take two seats. */
+const PAIR_SHARE = 0.15;
 const PATIENCE_MS = 30_000;
 /** The part of a session's text that differs from others. */
 const SESSION_SHOWN_FROM = 7;
