@@ -7,7 +7,7 @@ import { nowMs, waitFor } from "./wait.ts";
 
 const LISTED_WITHIN_MS = 2_000;
 
-describe.concurrent("granting", () => {
+describe.concurrent("granting", { timeout: 90_000 }, () => {
   test("a client asks any of three servers and gets an authorization; each server grants from its own allocation; the sum never passes the seats", async (context) => {
     const pool = await Pool.start(context, { seats: 30 });
     const clients = new Clients(context, pool);
