@@ -172,7 +172,7 @@ export class Oracles {
       const seats = held.reduce((sum, belief) => sum + belief.seats, 0);
       const licensed = this.#licensedNow(state);
       if (licensed >= state.allowed) state.allowed = licensed;
-      else state.allowed = Math.max(licensed, Math.min(state.allowed, this.#journaled(feature)));
+      else state.allowed = Math.max(licensed, Math.min(state.allowed, this.#known(feature, held)));
       if (seats <= state.allowed) continue;
       const who = held.map((belief) => `${belief.client} at ${belief.member()}`).join(", ");
       this.violated(
@@ -182,9 +182,9 @@ export class Oracles {
     }
   }
 
-  /** Seats of all sessions that any journal knows: what counts as held by the servers. */
-  #journaled(feature: string): number {
-    const sessions = new Map<string, number>();
+  /** Seats of all sessions that a client believes in or any journal knows, so also of those under way. */
+  #known(feature: string, held: readonly Belief[]): number {
+    const sessions = new Map(held.map((belief) => [belief.session(), belief.seats]));
     for (const disk of this.#disks.values()) {
       for (const [session, known] of disk.sessions()) {
         if (known.feature === feature) sessions.set(session, known.seats);
