@@ -1,0 +1,97 @@
+/** Sends load to one port and counts the answers. Program; does one task after the other. */
+import { openSocket, RawConnection } from "./raw-connection.ts";
+import { type Heartbeat, makeHeartbeats, makeSessions } from "./session-requests.ts";
+
+export type LoadTask =
+  /** Checks out so many sessions and keeps them. */
+  | { readonly task: "hold"; readonly port: number; readonly sessions: number }
+  /** Heartbeats of the sessions held last, over and over. */
+  | { readonly task: "heartbeats"; readonly port: number; readonly seconds: number }
+  /** Fresh sessions, each checked out and released. */
+  | { readonly task: "checkouts"; readonly port: number; readonly seconds: number };
+
+export interface LoadAnswer {
+  /** Answers of the expected kind. */
+  readonly answers: number;
+  readonly seconds: number;
+  /** Status and count of all others; 0 is a connection that was closed. */
+  readonly refusals: readonly (readonly [status: number, count: number])[];
+}
+
+/** Each has one request on its way. */
+export const CONNECTIONS = 64;
+/** More pairs a second than any server here answers: prebuilt sessions never run out. */
+const PAIRS_A_SECOND_MAX = 25_000;
+
+let held: Heartbeat[] = [];
+
+async function run(task: LoadTask): Promise<LoadAnswer> {
+  switch (task.task) {
+    case "hold": {
+      held = makeHeartbeats(task.sessions);
+      let next = 0;
+      return load(task.port, Number.POSITIVE_INFINITY, () => held[next++]?.checkout ?? null);
+    }
+    case "heartbeats": {
+      let next = 0;
+      return load(task.port, task.seconds, () => held[next++ % held.length]?.next() ?? null);
+    }
+    case "checkouts": {
+      const sessions = makeSessions(Math.ceil(task.seconds * PAIRS_A_SECOND_MAX));
+      const inUse: (Buffer | null)[] = Array.from({ length: CONNECTIONS }, () => null);
+      let next = 0;
+      return load(task.port, task.seconds, (connection) => {
+        const release = inUse[connection] ?? null;
+        if (release !== null) {
+          inUse[connection] = null;
+          return release;
+        }
+        const session = sessions[next++];
+        inUse[connection] = session?.release ?? null;
+        return session?.checkout ?? null;
+      });
+    }
+  }
+}
+
+/** Runs until the time is over or every connection is told null. */
+async function load(
+  port: number,
+  seconds: number,
+  next: (connection: number) => Buffer | null,
+): Promise<LoadAnswer> {
+  const sockets = await Promise.all(Array.from({ length: CONNECTIONS }, () => openSocket(port)));
+  const refusals = new Map<number, number>();
+  let answers = 0;
+  const startedMs = performance.now();
+  const endMs = startedMs + seconds * 1_000;
+  await Promise.all(
+    sockets.map(
+      (socket, index) =>
+        new Promise<void>((resolve) => {
+          const end = (): void => {
+            connection.close();
+            resolve();
+          };
+          const send = (): void => {
+            const request = performance.now() < endMs ? next(index) : null;
+            if (request === null) end();
+            else connection.send(request);
+          };
+          const connection = new RawConnection(socket, (status) => {
+            if (status >= 200 && status < 300) answers += 1;
+            else refusals.set(status, (refusals.get(status) ?? 0) + 1);
+            if (status === 0) end();
+            else send();
+          });
+          send();
+        }),
+    ),
+  );
+  return { answers, seconds: (performance.now() - startedMs) / 1_000, refusals: [...refusals] };
+}
+
+process.on("message", (task: LoadTask) => {
+  void run(task).then((answer) => process.send?.(answer));
+});
+process.on("disconnect", () => process.exit());
