@@ -172,6 +172,8 @@ export class Ledger {
   }
 
   restoreTombstone(session: string, n: number, untilMs: number): void {
+    // A later grant of the same session has overtaken the release.
+    if (this.sessions.has(session)) return;
     this.tombstones.set(session, { n, untilMs });
   }
 
@@ -186,6 +188,7 @@ export class Ledger {
   activate(nowMs: number, longestLifeMs: (feature: string) => number): void {
     for (const [hold, holdMs] of this.restoredHolds) hold.untilMs = nowMs + holdMs;
     for (const [session, holdMs] of this.restoredSessions) {
+      if (this.sessions.get(session.session) !== session) continue;
       session.lifeMs = Math.max(session.lifeMs, longestLifeMs(session.feature));
       const account = this.accountOf(session);
       account.longestLifeMs = Math.max(account.longestLifeMs, session.lifeMs);
@@ -213,7 +216,7 @@ export class Ledger {
 
   /** The hot path: one map look-up by the caller, a few writes here. */
   renew(session: Session, n: number | undefined, lifeMs: number, nowMs: number): void {
-    if (n !== undefined) session.n = n;
+    if (n !== undefined && n > session.n) session.n = n;
     if (lifeMs !== session.lifeMs) {
       session.lifeMs = lifeMs;
       const account = this.accountOf(session);
@@ -224,6 +227,9 @@ export class Ledger {
 
   /** Moves a session's seats to the present epoch's account; the caller has checked that there is room. */
   moveToEpoch(session: Session, epoch: number, holdMs: number, nowMs: number): void {
+    if (this.sessions.get(session.session) !== session) {
+      throw new Error(`session ${session.session} has ended and cannot be moved`);
+    }
     const from = this.accountOf(session);
     const to = this.account(session.feature, epoch);
     if (from !== to) {
@@ -257,7 +263,12 @@ export class Ledger {
       return 0;
     }
     const { seats, heldUntilMs: untilMs } = session;
-    this.holds.add({ session: session.session, account, seats, untilMs });
+    const hold = { session: session.session, account, seats, untilMs };
+    this.holds.add(hold);
+    // Ended before the wait of the start was over: the hold begins with the others.
+    if (!Number.isFinite(untilMs)) {
+      this.restoredHolds.set(hold, serverLifeMs(account.longestLifeMs));
+    }
     const remainingMs = session.heldUntilMs - nowMs;
     return Number.isFinite(remainingMs) ? remainingMs : serverLifeMs(session.lifeMs);
   }

@@ -29,7 +29,7 @@ import { allocationKeyOf, memberKeyOf, LEADER_KEY } from "./keys.ts";
 import type { Leader } from "./leader.ts";
 import type { LeaseKeeper } from "./lease-keeper.ts";
 import type { PoolView } from "./pool-view.ts";
-import { RELEASED_MEANWHILE, type Seats } from "./seats.ts";
+import { RELEASED_MEANWHILE, REVOKED, type Seats } from "./seats.ts";
 
 /** What a converted heartbeat asks for, and where its seats are counted now. */
 export interface Conversion {
@@ -58,6 +58,7 @@ interface FreeWant {
   readonly done: (moved: boolean) => void;
 }
 
+const BUSY = refuse("busy", "the session is being granted; try again", { retryAfterMs: 50 });
 const NONCES_MAX = 100_000;
 const BATCH_MAX = 2_000;
 
@@ -91,9 +92,7 @@ export class Conversions {
   async convert(conversion: Conversion, known: Session | null): Promise<Session | Refusal> {
     const refusal = this.lease.refusal();
     if (refusal !== null) return refusal;
-    if (this.view.isRevoked(conversion.session)) {
-      return refuse("revoked", "the authorization was revoked by an administrator");
-    }
+    if (this.view.isRevoked(conversion.session)) return REVOKED;
     if (known !== null && this.isUnsplit(known)) {
       // Until then the journal must go on counting the session in its old entry, wherever its seat is now.
       void this.seats.reinstate().catch((error: unknown) => this.member.crash(error));
@@ -124,9 +123,8 @@ export class Conversions {
     if (this.seats.unused(feature) < seats) return null;
     if (this.seats.growthRefusal(feature) !== null) return null;
     if (known !== null) return this.bringForward(conversion, known);
-    const session = this.begin(conversion, 0);
-    if (session === null)
-      return refuse("busy", "the session is being granted", { retryAfterMs: 50 });
+    const session = this.begin(conversion, 0, Number.POSITIVE_INFINITY);
+    if (isRefusal(session)) return session;
     const refusal = await this.seats.settleGrant(session);
     return refusal ?? session;
   }
@@ -134,12 +132,16 @@ export class Conversions {
   /** A session of an older epoch goes on on a seat of the present one. */
   private async bringForward(conversion: Conversion, known: Session): Promise<Session | Refusal> {
     const { ledger } = this.member;
+    if (!this.isOlder(known)) return BUSY;
     const olderEpoch = ledger.accountOf(known).epoch;
     const heldUntilMs = known.heldUntilMs;
     ledger.moveToEpoch(known, this.lease.epoch, 0, this.member.nowMs());
-    this.renew(known, conversion);
+    this.renew(known, conversion, Number.POSITIVE_INFINITY);
+    // Not answered by anything until it is durable in the new epoch.
+    known.state = "granting";
     const refusal = await this.seats.settleGrant(known, true);
     if (refusal === null || !this.seats.isKnown(known)) return refusal ?? known;
+    if (known.state === "granting") known.state = "active";
     // Its client may still believe in the old authorization: it counts where it counted before.
     ledger.moveToEpoch(known, olderEpoch, 0, this.member.nowMs());
     known.heldUntilMs = heldUntilMs;
@@ -147,9 +149,13 @@ export class Conversions {
     return refusal;
   }
 
-  /** Null when the session was entered meanwhile by another message. */
-  private begin(conversion: Conversion, holdMs: number): Session | null {
-    if (this.member.ledger.sessions.has(conversion.session)) return null;
+  /** Refused when another message has entered or released the session meanwhile. */
+  private begin(conversion: Conversion, holdMs: number, lifeMsMax: number): Session | Refusal {
+    const { ledger } = this.member;
+    if (ledger.numberVerdict(conversion.session, conversion.n) === "released") {
+      return RELEASED_MEANWHILE;
+    }
+    if (ledger.sessions.has(conversion.session)) return BUSY;
     return this.member.ledger.begin(
       {
         session: conversion.session,
@@ -158,7 +164,7 @@ export class Conversions {
         version: conversion.version,
         seats: conversion.seats,
         holder: conversion.holder,
-        lifeMs: this.seats.lifeMs(conversion.feature),
+        lifeMs: this.lifeMs(conversion.feature, lifeMsMax),
         grantedAtMs: this.member.ports.runtime.clocks().wallMs,
         convertedFrom: `${conversion.member}/${conversion.epoch}`,
         holdMs,
@@ -168,8 +174,23 @@ export class Conversions {
     );
   }
 
-  private renew(session: Session, conversion: Conversion): void {
-    const lifeMs = this.seats.lifeMs(session.feature);
+  /** Whether a session still counts in an epoch that is over: another message may have moved or ended it. */
+  private isOlder(known: Session): boolean {
+    return (
+      this.seats.isKnown(known) &&
+      known.state === "active" &&
+      this.member.ledger.accountOf(known).epoch !== this.lease.epoch
+    );
+  }
+
+  /** Without an entry of its own yet, this member gets one with the life of the seats that come. */
+  private lifeMs(feature: string, lifeMsMax: number): number {
+    const lifeMs = this.seats.lifeMs(feature);
+    return this.seats.entry(feature) === null ? Math.min(lifeMs, lifeMsMax) : lifeMs;
+  }
+
+  private renew(session: Session, conversion: Conversion, lifeMsMax: number): void {
+    const lifeMs = this.lifeMs(session.feature, lifeMsMax);
     this.member.ledger.renew(session, conversion.n, lifeMs, this.member.nowMs());
     session.convertedFrom = `${conversion.member}/${conversion.epoch}`;
   }
@@ -223,7 +244,7 @@ export class Conversions {
       const left = this.retiredSeats(conversion);
       if (left !== null && left.seats >= seats) {
         if (!this.takeNonce(conversion)) return this.askConfirm(conversion);
-        return this.joinBatch(conversion, known, serverLifeMs(left.lifeMs));
+        return this.joinBatch(conversion, known, left.lifeMs);
       }
     }
     if (!leads) return this.toLeader();
@@ -316,17 +337,17 @@ export class Conversions {
   private joinBatch(
     conversion: Conversion,
     known: Session | null,
-    holdMs: number,
+    entryLifeMs: number,
   ): Promise<Session | Refusal> {
+    if (known !== null && !this.isOlder(known)) return Promise.resolve(BUSY);
+    const holdMs = serverLifeMs(entryLifeMs);
     const olderEpoch = known === null ? null : this.member.ledger.accountOf(known).epoch;
     if (known !== null) {
       this.member.ledger.moveToEpoch(known, this.lease.epoch, holdMs, this.member.nowMs());
     }
-    const session = known ?? this.begin(conversion, holdMs);
-    if (session === null) {
-      return Promise.resolve(refuse("busy", "the session is being granted", { retryAfterMs: 50 }));
-    }
-    this.renew(session, conversion);
+    const session = known ?? this.begin(conversion, holdMs, entryLifeMs);
+    if (isRefusal(session)) return Promise.resolve(session);
+    this.renew(session, conversion, entryLifeMs);
     session.state = "granting";
     return new Promise((done) => {
       const batch = this.batches.get(conversion.feature) ?? [];
@@ -369,7 +390,7 @@ export class Conversions {
       if (!written) moved = new Set();
     }
     for (const each of batch) {
-      const gone = this.seats.isKnown(each.session) ? null : RELEASED_MEANWHILE;
+      const gone = this.gone(each.session);
       const refusal = failed ?? this.lease.refusal() ?? gone;
       if (moved.has(each) && refusal === null && this.lease.epoch === epoch) {
         each.session.state = "active";
@@ -390,10 +411,17 @@ export class Conversions {
     }
   }
 
+  /** A release or a revocation may have come while the session was on its way. */
+  private gone(session: Session): Refusal | null {
+    if (!this.seats.isKnown(session)) return RELEASED_MEANWHILE;
+    return session.state === "revoked" ? REVOKED : null;
+  }
+
   /** A conversion that did not come about: the session counts where it did before, or ends. */
   private undo(each: Batched, moved: boolean): void {
     const { session, olderEpoch } = each;
-    if (!this.seats.isKnown(session)) return;
+    // A revoked one stays as it is: its client may still believe.
+    if (this.gone(session) !== null) return;
     if (olderEpoch === null || moved) {
       session.state = "active";
       // A seat that did not come is not held; one that came is, because its client may still believe.
@@ -453,9 +481,9 @@ export class Conversions {
     if (url === undefined || leader === null || !this.lease.mayReach(member)) return null;
     const entry = this.member.record(feature)?.value.allocated[member];
     if (entry === undefined) return null;
-    const session = this.begin(conversion, serverLifeMs(entry.lifeMs));
-    if (session === null)
-      return refuse("busy", "the session is being granted", { retryAfterMs: 50 });
+    const { epoch } = this.lease;
+    const session = this.begin(conversion, serverLifeMs(entry.lifeMs), entry.lifeMs);
+    if (isRefusal(session)) return session;
     const failed = await this.seats.write([
       this.seats.grantEntry(session, serverLifeMs(entry.lifeMs)),
     ]);
@@ -477,11 +505,16 @@ export class Conversions {
     if (answer === null) this.lease.noteUnreachable(member);
     else await this.member.state.transact({ reads: [allocationKeyOf(feature)] });
     const handed = answer !== null && answer.ok;
-    if (!this.seats.isKnown(session)) return RELEASED_MEANWHILE;
+    const gone = this.gone(session);
+    if (gone !== null) return gone;
     const refusal = this.lease.refusal();
     // The session is counted already: it stays if it fits into the limit, wherever the seat came from.
     const fits = this.seats.unused(feature) >= 0 && this.seats.growthRefusal(feature) === null;
-    if (refusal === null && (handed ? this.seats.unused(feature) >= 0 : fits)) {
+    if (
+      refusal === null &&
+      this.lease.epoch === epoch &&
+      (handed ? this.seats.unused(feature) >= 0 : fits)
+    ) {
       session.state = "active";
       if (!handed) session.heldUntilMs = 0;
       this.seats.onChanged(session);
@@ -530,7 +563,8 @@ export class Conversions {
     // Until the write is settled the seat is neither's: the session stays counted here and is not renewed.
     session.state = "moving";
     const moved = await moveRecord(session, leader.epoch);
-    session.state = "active";
+    // A revocation that came meanwhile stays: the leader was told of it as well.
+    if (session.state === "moving") session.state = "active";
     if (!moved) return refuse("busy", "the record could not be written");
     session.heldUntilMs = 0;
     await this.seats.end(session, "handed-over");

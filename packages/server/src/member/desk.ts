@@ -4,6 +4,7 @@ import {
   entryOf,
   heartbeatMs,
   majorityOf,
+  QUEUE_PLACES_MAX,
   refuse,
   type Refusal,
   type Session,
@@ -38,7 +39,7 @@ import type { Leader } from "./leader.ts";
 import type { LeaseKeeper } from "./lease-keeper.ts";
 import type { LicenseKeeper } from "./license-keeper.ts";
 import type { PoolView } from "./pool-view.ts";
-import type { Seats } from "./seats.ts";
+import { REVOKED, type Seats } from "./seats.ts";
 import type { StoreGuard } from "./store-guard.ts";
 import type { Wants } from "./wants.ts";
 
@@ -50,6 +51,9 @@ export class Desk {
   private servers: readonly string[] | null = null;
   /** Sessions being entered, so that a repeated message waits for the first instead of racing it. */
   private readonly entering = new Map<string, Promise<Answer>>();
+
+  /** The place in the queue of sessions that wait, by session. */
+  private readonly tickets = new Map<string, string>();
 
   private readonly member: MemberContext;
   private readonly lease: LeaseKeeper;
@@ -86,8 +90,11 @@ export class Desk {
 
   async checkout(request: CheckoutRequest): Promise<Answer> {
     if (!this.member.ports.tokens.sessionMatches(request.session, request.secret)) return STRANGER;
-    const before = this.entering.get(request.session);
-    if (before !== undefined) await before;
+    for (;;) {
+      const before = this.entering.get(request.session);
+      if (before === undefined) break;
+      await before;
+    }
     const refusal = this.lease.refusal();
     if (refusal !== null) return refusal;
     const verdict = this.member.ledger.numberVerdict(request.session, request.n);
@@ -137,11 +144,15 @@ export class Desk {
         session: request.session,
         seats,
         waitMs: request.waitMs ?? 0,
-        ticket: null,
+        ticket: this.tickets.get(request.session) ?? null,
         holder: request.holder,
       });
+      this.keepTicket(request.session, refusal);
       const mandate = this.lease.refusal();
       if (mandate !== null) return mandate;
+      if (this.member.ledger.numberVerdict(request.session, request.n) === "released") {
+        return RELEASED;
+      }
       if (refusal === null) {
         tries += 1;
         session = this.enter(request, seats);
@@ -163,6 +174,16 @@ export class Desk {
       member: this.member.id,
     });
     return this.granted(session, true, true);
+  }
+
+  /** The ticket survives a change of leader: the order of those who wait is not lost with it. */
+  private keepTicket(session: string, refusal: Refusal | null): void {
+    this.tickets.delete(session);
+    if (refusal?.ticket === undefined) return;
+    this.tickets.set(session, refusal.ticket);
+    if (this.tickets.size <= QUEUE_PLACES_MAX) return;
+    const oldest = this.tickets.keys().next();
+    if (!oldest.done) this.tickets.delete(oldest.value);
   }
 
   private enter(request: CheckoutRequest, seats: number): Session | null {
@@ -430,9 +451,12 @@ export class Desk {
     if (owner && !tokens.sessionMatches(request.session, request.secret ?? "")) return STRANGER;
     if (!owner && !request.administrator) return STRANGER;
     if (!owner) return this.revoke(request);
-    if (this.member.ended) return this.lease.refusal() ?? refuse("no-mandate", "stopping");
+    // What the journal holds is not known before the start is over; after it a release needs no mandate.
+    if (this.lease.phase !== "active") return this.lease.refusal() ?? MOVING;
     const here = request.only === undefined || request.only === this.member.id;
-    const known = here && this.member.ledger.sessions.has(request.session);
+    // A session on its way to the leader is released there.
+    const held = this.member.ledger.sessions.get(request.session);
+    const known = here && held !== undefined && held.state !== "moving";
     if (here) {
       const refusal = await this.releaseHere(
         request.session,
@@ -459,6 +483,7 @@ export class Desk {
     const session = ledger.sessions.get(sessionId);
     if (session !== undefined && n !== undefined && n < session.n) return null;
     const lifeMs = session?.lifeMs ?? this.longestLifeMs();
+    if (bury) this.leader.leave(sessionId);
     // A grant dropped with `only` is not buried: the session lives on at another server.
     if (bury) ledger.bury(sessionId, n, lifeMs, this.member.nowMs());
     if (session === undefined || session.state === "moving") return null;
@@ -698,8 +723,12 @@ export class Desk {
     if (id === this.member.id) {
       return refuse("bad-request", `${id} cannot remove itself; ask another server of the pool`);
     }
+    if (!(await this.waitForEnd(id))) {
+      return refuse("bad-request", `${id} is alive; stop it first, then remove it`);
+    }
     const written = await this.member.state.change<MemberRecord>(memberKeyOf(id), (current) => {
       if (current === null || current.state === "removed") return "it is removed already";
+      if (current.state === "active") return `${id} has started again`;
       const members = this.member.state.get<MembersRecord>(MEMBERS_KEY);
       const ids = (members?.value.ids ?? []).filter((each) => each !== id);
       return {
@@ -720,6 +749,17 @@ export class Desk {
     return this.pool();
   }
 
+  /** A silent member is retired first: only that wait proves that its mandate is over. */
+  private async waitForEnd(id: string): Promise<boolean> {
+    const { retireAfterMs, renewEveryMs } = this.member.timing;
+    const untilMs = this.member.nowMs() + retireAfterMs + 2 * renewEveryMs;
+    while (this.member.memberRecord(id)?.state === "active") {
+      if (this.member.nowMs() > untilMs) return false;
+      await this.member.pause(renewEveryMs / 4);
+    }
+    return true;
+  }
+
   async rebuild(): Promise<PoolAnswer | Refusal> {
     const problem = await this.guard.rebuild();
     return problem === null ? this.pool() : refuse("busy", problem);
@@ -737,7 +777,6 @@ const FOREIGN_TOKEN = refuse(
   "the token was not issued by a server of this pool for this session",
 );
 const RELEASED = refuse("released", "the session was released; make a new one");
-const REVOKED = refuse("revoked", "the authorization was revoked by an administrator");
 const MISMATCH = refuse(
   "session-mismatch",
   "the session is in use for another feature or number of seats; make a new session",

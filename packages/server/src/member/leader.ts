@@ -57,6 +57,11 @@ export class Leader {
     this.view = view;
   }
 
+  /** Who released does not wait any more. */
+  leave(session: string): void {
+    for (const queue of this.queues.values()) queue.leave(session);
+  }
+
   queued(feature: string): number {
     return this.queues.get(feature)?.size ?? 0;
   }
@@ -276,7 +281,8 @@ export class Leader {
     const waits = wants.filter((want) => want.waitMs > 0);
     let queue = this.queues.get(feature);
     if (queue === undefined && waits.length > 0) {
-      queue = new WaitingQueue();
+      // Tickets begin at the wall clock, so that those of a later leader come after those of an earlier one.
+      queue = new WaitingQueue(Math.floor(this.member.ports.runtime.clocks().wallMs));
       this.queues.set(feature, queue);
     }
     const keptMs = Math.max(

@@ -38,6 +38,8 @@ import {
 export const EXIT_ANOTHER_LIVES = 6;
 export const EXIT_BROKEN = 10;
 export const EXIT_REMOVED = 11;
+export const ANOTHER_LIVES =
+  "another process of this member is alive (its lease is being renewed); stop it first, or give this one its own folder with: quorate member id";
 const EPOCHS_KEPT_MAX = 32;
 const UNREACHABLE_MS = 1_000;
 const RETRY_MS = 50;
@@ -59,6 +61,8 @@ export class LeaseKeeper {
   private renewing: Promise<void> | null = null;
   private takeOverAtMs: number | null = null;
   private mark = "";
+  /** The own record at the end of the wait of the start. */
+  private waitedFor: MemberRecord | null = null;
   /** Set while the store is not the one it was: nothing is granted. */
   suspended = false;
   onRetired: () => void = () => {};
@@ -178,7 +182,11 @@ export class LeaseKeeper {
       if (outcome.outcome !== "unknown") {
         this.observeAll(outcome.read, sent, answeredMs);
         const current = this.member.state.get<MemberRecord>(key)?.value ?? null;
+        // After a suspension a late renewal of this very process may show: that is nobody else.
+        const mine = this.mark !== "" && current?.journal.mark === this.mark;
         first ??= { record: current, sinceMs: answeredMs };
+        if (mine) first = { record: current, sinceMs: first.sinceMs };
+        this.waitedFor = current;
         const waitedMs = answeredMs - first.sinceMs;
         const verdict = startVerdict(first.record, current, waitedMs, this.member.timing);
         if (verdict === "another-lives") return false;
@@ -193,7 +201,15 @@ export class LeaseKeeper {
   async begin(mark: string, least: number): Promise<string | null> {
     const id = this.member.id;
     this.mark = mark;
+    const { waitedFor } = this;
     const written = await this.member.state.change<MemberRecord>(memberKeyOf(id), (current) => {
+      // Two copies of one folder that waited together: the second to come sees the first.
+      if (
+        current?.renewal !== waitedFor?.renewal ||
+        current?.journal.mark !== waitedFor?.journal.mark
+      ) {
+        return ANOTHER_LIVES;
+      }
       const record = this.ownRecord(Math.max(current?.epoch ?? 0, least) + 1, current, "active");
       if (current !== null && current.state !== "removed") return { value: record };
       const members = this.member.state.get<MembersRecord>(MEMBERS_KEY);
@@ -262,7 +278,10 @@ export class LeaseKeeper {
     const own = state.get<MemberRecord>(memberKeyOf(id));
     if (own === null) return false;
     // A retirement may have come in by any path: a record of another epoch is never renewed as if it were mine.
-    if (own.value.epoch !== this.epoch || own.value.state === "removed") return this.lookAtOwn();
+    const { epoch, state: ownState, journal } = own.value;
+    if (epoch !== this.epoch || ownState === "removed" || journal.mark !== this.mark) {
+      return this.lookAtOwn();
+    }
     const nonce = ports.runtime.nonce();
     const sent = ports.runtime.clocks();
     const compare = [{ key: memberKeyOf(id), revision: own.revision }];
@@ -334,6 +353,11 @@ export class LeaseKeeper {
       this.renewalSent = sent;
       this.pending.clear();
     }
+    // A retirement, a removal and a rebuild keep the mark; only a process of this member sets another.
+    if (own.journal.mark !== this.mark) {
+      this.leave(EXIT_ANOTHER_LIVES, "another process of this member renews its lease");
+      return false;
+    }
     if (own.state === "removed") {
       this.leave(EXIT_REMOVED, "this server was removed from the pool by an administrator");
       return false;
@@ -351,10 +375,6 @@ export class LeaseKeeper {
       this.pending.clear();
       this.onRetired();
       return true;
-    }
-    if (own.journal.mark !== this.mark) {
-      this.leave(EXIT_ANOTHER_LIVES, "another process of this member renews its lease");
-      return false;
     }
     return true;
   }

@@ -24,7 +24,7 @@ import {
   STORE_KEY,
 } from "./keys.ts";
 import { Leader } from "./leader.ts";
-import { EXIT_ANOTHER_LIVES, EXIT_BROKEN, LeaseKeeper } from "./lease-keeper.ts";
+import { ANOTHER_LIVES, EXIT_ANOTHER_LIVES, EXIT_BROKEN, LeaseKeeper } from "./lease-keeper.ts";
 import { LicenseKeeper } from "./license-keeper.ts";
 import type { PeerAnswer, PeerCall } from "./peer-calls.ts";
 import { PeerDesk } from "./peer-desk.ts";
@@ -55,6 +55,7 @@ export class Member {
   private readonly peers: PeerDesk;
   private joining: Promise<void> | null = null;
   private mark = "";
+  private provenMark = "";
   private recovered: Recovered | null = null;
   private hintedKeys: Set<string> | null = null;
   private broken = false;
@@ -92,6 +93,7 @@ export class Member {
       conversions,
       this.desk,
     );
+    this.seats.isAwaited = (feature) => wants.pending(feature);
     this.connect();
   }
 
@@ -167,10 +169,7 @@ export class Member {
     }
     if (this.context.ended) return;
     if (!(await this.lease.waitForOwnLease())) {
-      this.leave(
-        EXIT_ANOTHER_LIVES,
-        "another process of this member is alive (its lease is being renewed); stop it first, or give this one its own folder with: quorate member id",
-      );
+      this.leave(EXIT_ANOTHER_LIVES, ANOTHER_LIVES);
       return;
     }
     await this.begin();
@@ -183,6 +182,8 @@ export class Member {
     try {
       await ports.journal.append([
         { kind: "fact", name: "trusted-from", value: String(this.seats.trustedFrom) },
+        // Until the record bears the new mark, the one it bears proves as much.
+        { kind: "fact", name: "previous-mark", value: this.provenMark },
         { kind: "fact", name: "mark", value: this.mark },
       ]);
     } catch (error) {
@@ -191,7 +192,7 @@ export class Member {
     }
     const problem = await this.lease.begin(this.mark, this.guard.leastEpoch);
     if (problem !== null) {
-      this.leave(EXIT_NO_PLACE, problem);
+      this.leave(problem === ANOTHER_LIVES ? EXIT_ANOTHER_LIVES : EXIT_NO_PLACE, problem);
       return;
     }
     this.lease.suspended = false;
@@ -211,7 +212,9 @@ export class Member {
     const recovered = this.recovered;
     if (recovered === null) return;
     this.recovered = null;
-    const mark = recovered.facts.get("mark") ?? null;
+    const marks = [recovered.facts.get("mark"), recovered.facts.get("previous-mark")];
+    const mark = marks.find((each) => each === record?.journal.mark) ?? null;
+    this.provenMark = mark ?? "";
     const whole =
       record === null
         ? recovered.sessions.length === 0
@@ -326,7 +329,10 @@ export class Member {
     if (key === LICENSE_KEY) {
       void this.licenses.follow().catch((e: unknown) => this.context.crash(e));
     }
-    if (key === LEADER_KEY) this.reporter.everything();
+    if (key === LEADER_KEY) {
+      this.reporter.everything();
+      void this.reporter.send().catch((e: unknown) => this.context.crash(e));
+    }
     this.desk.forgetServers(key);
     this.lease.notice(key);
   }
@@ -346,10 +352,11 @@ export class Member {
     this.broken = true;
     const words = `this server resigns: ${reason}`;
     this.context.alarm("journal", words);
-    void this.lease
-      .resign("broken")
-      .catch(() => false)
-      .then(() => this.leave(EXIT_BROKEN, words));
+    // The store may be away as well; then this is a death, and as safe.
+    const bound = this.context.pause(this.context.timing.retireAfterMs);
+    void Promise.race([this.lease.resign("broken").catch(() => false), bound]).then(() =>
+      this.leave(EXIT_BROKEN, words),
+    );
   }
 
   /** Gives its unused seats back and ends; its clients go to the others as after a death, without the wait. */

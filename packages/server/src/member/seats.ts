@@ -33,6 +33,7 @@ import type { Written } from "./shared-state.ts";
 
 const DUE_A_TICK_MAX = 2_000;
 
+export const REVOKED = refuse("revoked", "the authorization was revoked by an administrator");
 export const RELEASED_MEANWHILE = refuse(
   "released",
   "the authorization was released while it was granted",
@@ -41,6 +42,11 @@ export const RELEASED_MEANWHILE = refuse(
 export class Seats {
   /** Seats being given back or handed over, by feature: not granted from, whatever the record says. */
   private readonly giving = new Map<string, number>();
+  /**
+   * Features of which a whole entry is being taken back: the record may be read before the write is known to be
+   * applied, and until its sessions are adopted the limit looks unused.
+   */
+  private readonly taking = new Set<string>();
   /** Features whose unused seats somebody waits for: local grants go through the leader. */
   private readonly contendedUntilMs = new Map<string, number>();
   private readonly denials = new Map<string, number>();
@@ -49,6 +55,8 @@ export class Seats {
    * from a copy or is new.
    */
   trustedFrom = Number.POSITIVE_INFINITY;
+  /** Whether requests of the feature are about to take the seats that were moved here for them. */
+  isAwaited: (feature: string) => boolean = () => false;
   onEnded: (session: Session) => void = () => {};
   onChanged: (session: Session) => void = () => {};
   onJournalFailed: (error: unknown) => void = () => {};
@@ -76,7 +84,7 @@ export class Seats {
   }
 
   unused(feature: string): number {
-    return this.limit(feature) - this.used(feature);
+    return this.taking.has(feature) ? 0 : this.limit(feature) - this.used(feature);
   }
 
   /** Null, or why nothing new may be granted of the feature although a seat may be unused. */
@@ -107,7 +115,8 @@ export class Seats {
     return entry === null ? wanted : Math.min(wanted, entry.lifeMs);
   }
 
-  private entry(feature: string): { seats: number; epoch: number; lifeMs: number } | null {
+  /** This member's live entry of the present epoch. */
+  entry(feature: string): { seats: number; epoch: number; lifeMs: number } | null {
     const known = this.member.record(feature);
     const entry = known === null ? null : entryOf(known.value, this.member.id);
     return entry !== null && entry.epoch === this.lease.epoch ? entry : null;
@@ -169,6 +178,7 @@ export class Seats {
     const failed = await this.write([this.grantEntry(session, 0)]);
     if (failed !== null) return failed;
     if (!this.isKnown(session)) return RELEASED_MEANWHILE;
+    if (session.state === "revoked") return REVOKED;
     const refusal = this.lease.refusal();
     if (refusal !== null || account.epoch !== this.lease.epoch) {
       if (!keep) void this.end(session, "mandate-lost");
@@ -198,6 +208,7 @@ export class Seats {
 
   /** Appends and waits for the sync. A journal that fails makes the member resign. */
   async write(entries: readonly JournalEntry[]): Promise<Refusal | null> {
+    if (entries.length === 0) return null;
     try {
       await this.member.ports.journal.append(entries);
       return null;
@@ -298,7 +309,7 @@ export class Seats {
         const unused = this.unused(feature);
         if (unused <= 0) continue;
         if (record.debt > 0) await this.giveBack(feature, Math.min(unused, record.debt));
-        else if (this.isContended(feature) && !this.lease.leads()) {
+        else if (this.isContended(feature) && !this.lease.leads() && !this.isAwaited(feature)) {
           await this.giveBack(feature, unused);
         }
       }
@@ -357,6 +368,16 @@ export class Seats {
 
   private async reinstateEntry(feature: string, epoch: number): Promise<void> {
     if (epoch < this.trustedFrom) return;
+    this.taking.add(feature);
+    try {
+      await this.write(await this.takeEntry(feature, epoch));
+    } finally {
+      this.taking.delete(feature);
+    }
+  }
+
+  /** Writes the record and adopts the sessions; returns what is to be journaled of it. */
+  private async takeEntry(feature: string, epoch: number): Promise<JournalEntry[]> {
     const present = this.lease.epoch;
     const lifeMs = effectiveLifeMs(
       this.member.feature(feature)?.lifeMs,
@@ -375,21 +396,22 @@ export class Seats {
       const unused = Math.max(0, retired.of - used);
       return reinstateUnused(record, this.member.id, epoch, present, unused, lifeMs);
     });
-    if (!written.applied || this.lease.epoch !== present) return;
-    if (!whole) return;
     const record = this.member.record(feature)?.value;
-    if (record === undefined) return;
+    if (!written.applied || this.lease.epoch !== present || !whole || record === undefined)
+      return [];
     const accounts = this.belongingTo(record, feature, epoch);
     // The entry's own sessions first: the seats are theirs.
     accounts.sort((a, b) => Number(b.epoch === epoch) - Number(a.epoch === epoch));
+    const adopted: JournalEntry[] = [];
     for (const account of accounts) {
       // Never beyond the limit: what does not fit comes back by its clients' heartbeats.
-      if (account.epoch !== epoch && account.used > this.unused(feature)) continue;
-      const fromEpoch = account.epoch;
+      const fits = account.used <= this.limit(feature) - this.used(feature);
+      if (account.epoch !== epoch && !fits) continue;
+      adopted.push({ kind: "adopt", feature, fromEpoch: account.epoch, toEpoch: present });
       this.member.ledger.adopt(account, present);
-      await this.write([{ kind: "adopt", feature, fromEpoch, toEpoch: present }]);
     }
     this.member.emit("reinstated", { member: this.member.id, feature, epoch: present });
+    return adopted;
   }
 
   /** Older accounts that count against the entry of `epoch`: its own, and those without an entry. */

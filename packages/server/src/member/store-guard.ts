@@ -167,6 +167,8 @@ export class StoreGuard {
     if (read.outcome === "unknown") return `the store does not answer: ${read.reason}`;
     this.note();
     const written = await state.change<StoreRecord>(STORE_KEY, (current) => {
+      // A live member may go on granting until its mandate ends: that long more than the longest life.
+      const waitMs = this.longestLifeMs + 2 * this.member.timing.retireAfterMs;
       const rebuilds = Math.max(this.rebuilds, current?.rebuilds ?? 0) + 1;
       const compare: { key: string; revision: number }[] = [];
       const puts: { key: string; value: string }[] = [];
@@ -191,10 +193,7 @@ export class StoreGuard {
           seats,
           free: 0,
           allocated: {},
-          retired:
-            seats === 0
-              ? {}
-              : { [`rebuild/${rebuilds}`]: { seats, of: 0, lifeMs: this.longestLifeMs } },
+          retired: seats === 0 ? {} : { [`rebuild/${rebuilds}`]: { seats, of: 0, lifeMs: waitMs } },
           borrowed: 0,
           debt: 0,
         };
