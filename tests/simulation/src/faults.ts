@@ -200,6 +200,11 @@ export class Faults {
       case "minority dies": {
         // Only when all are well again, so that it stays a minority.
         if (members.some((each) => each.api()?.readiness() !== null)) return null;
+        // A member that dies again before its clients heard from it in its new epoch takes their seats
+        // along: their tokens name an epoch whose seats have moved on with the member (design 4.4, 4.5).
+        const { leaseMs, lifeMs } = this.#world;
+        const restMs = 2 * leaseMs + lifeMs / 2;
+        if (member.startedMs > 0 && scheduler.nowMs() - member.startedMs < restMs) return null;
         const onPurpose = random.chance(0.3);
         return (onPurpose ? member.stop() : member.crash()) ? member.id : null;
       }

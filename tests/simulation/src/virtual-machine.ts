@@ -56,6 +56,11 @@ export class VirtualMachine {
     };
   }
 
+  /** For the world around; no program may know it. */
+  trueMs(): number {
+    return this.#scheduler.nowMs();
+  }
+
   rate(): number {
     return this.#rate;
   }

@@ -43,6 +43,8 @@ export class VirtualMember implements Host<MemberApi> {
   } | null = null;
   #runs = 0;
   crashes = 0;
+  /** True time of the last start. */
+  startedMs = 0;
   #stopping = false;
   /** False: the machine is gone for good. */
   mayRun = true;
@@ -84,6 +86,7 @@ export class VirtualMember implements Host<MemberApi> {
   start(): void {
     if (this.#run !== null || !this.mayRun) return;
     this.#runs += 1;
+    this.startedMs = this.hardware.trueMs();
     this.#stopping = false;
     const random = this.#random.stream(`run ${this.#runs}`);
     const process = this.hardware.start(this.id, random);
