@@ -162,12 +162,8 @@ describe("what is known", () => {
     const old = open(["ada"]);
     await time.outcome(append(first(old.handles).state, "restored"));
     const backwards: [number, number][] = [];
-    const restored = new SharedState(
-      { ...first(old.handles).store, transact: (t) => old.backing.transact(t) } as never,
-      time.runtime("ada"),
-      "ada",
-      timingOf(5_000),
-    );
+    const { store } = first(old.handles);
+    const restored = new SharedState(store, time.runtime("ada"), "ada", timingOf(5_000));
     restored.onBackwards = (revision, seen) => backwards.push([revision, seen]);
     restored.revision = state.revision;
     const outcome = await time.outcome(restored.transact({ reads: ["log"] }));
