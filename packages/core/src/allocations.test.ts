@@ -5,6 +5,7 @@ import {
   borrow,
   conservationFault,
   convert,
+  entryEpochOf,
   entryOf,
   giveBack,
   handOver,
@@ -111,7 +112,7 @@ describe("retire, reinstate and reclaim", () => {
   test("an entry nobody took from comes back whole", () => {
     const record = done(retireEntry(shared(), "a", 2));
     const back = done(reinstateWhole(record, "a", 1, 2, LIFE));
-    expect(entryOf(back, "a")).toEqual({ seats: 6, epoch: 2, lifeMs: LIFE });
+    expect(entryOf(back, "a")).toEqual({ seats: 6, epoch: 2, lifeMs: LIFE, since: 1 });
     expect(back.retired).toEqual({});
     const direct = done(reinstateWhole(shared(), "a", 1, 2, LIFE));
     expect(direct).toEqual(back);
@@ -121,7 +122,27 @@ describe("retire, reinstate and reclaim", () => {
     const retired = done(retireEntry(shared(), "a", 2));
     const fresh = done(allocate(retired, "a", 2, 1, LIFE / 2));
     const back = done(reinstateWhole(fresh, "a", 1, 2, LIFE / 2));
-    expect(entryOf(back, "a")).toEqual({ seats: 7, epoch: 2, lifeMs: LIFE });
+    expect(entryOf(back, "a")).toEqual({ seats: 7, epoch: 2, lifeMs: LIFE, since: 1 });
+  });
+
+  test("a token of an epoch whose entry was taken over whole is found in the later one", () => {
+    const back = done(reinstateWhole(shared(), "a", 1, 3, LIFE));
+    expect(entryEpochOf(back, "a", 1)).toBe(3);
+    const again = done(retireEntry(back, "a", 4));
+    expect(again.retired).toEqual({ "a/3": { seats: 6, of: 6, lifeMs: LIFE, since: 1 } });
+    expect(entryEpochOf(again, "a", 1)).toBe(3);
+    expect(entryEpochOf(again, "a", 3)).toBe(3);
+    expect(entryEpochOf(again, "a", 4)).toBeNull();
+    expect(entryEpochOf(again, "b", 1)).toBe(1);
+  });
+
+  test("a token of an epoch that was split is not found in the later entry", () => {
+    const retired = done(convert(shared(), "a", 1, "b", 1, 1, 2));
+    const back = done(reinstateUnused(retired, "a", 1, 2, 2, LIFE));
+    expect(entryEpochOf(back, "a", 1)).toBe(1);
+    const reclaimed = done(reclaim(back, "a/1"));
+    expect(entryEpochOf(reclaimed, "a", 1)).toBeNull();
+    expect(entryEpochOf(reclaimed, "a", 2)).toBe(2);
   });
 
   test("an entry that a seat was converted from is not whole, even before its bookkeeping", () => {

@@ -27,6 +27,11 @@ export interface AllocationEntry {
   readonly epoch: number;
   /** The longest life that may be granted on these seats. */
   readonly lifeMs: number;
+  /**
+   * The first epoch whose sessions count here: earlier entries were reinstated whole, sessions and all. Their
+   * clients' tokens name those epochs until their next heartbeat. Missing: `epoch`.
+   */
+  readonly since?: number;
 }
 
 export interface RetiredEntry {
@@ -35,6 +40,8 @@ export interface RetiredEntry {
   /** What the entry had when it was retired; 0 once it was split by `reinstateUnused`. */
   readonly of: number;
   readonly lifeMs: number;
+  /** As in the entry it was. */
+  readonly since?: number;
 }
 
 export interface AllocationRecord {
@@ -94,6 +101,27 @@ export function retiredOf(
   epoch: number,
 ): RetiredEntry | null {
   return own(record.retired, retiredKey(member, epoch));
+}
+
+/**
+ * The epoch of the retired entry, or of the late live one, in which a session counts whose token names
+ * `epoch`: that epoch, or a later one that took its whole entry over. Null when there is none.
+ */
+export function entryEpochOf(
+  record: AllocationRecord,
+  member: string,
+  epoch: number,
+): number | null {
+  const live = entryOf(record, member);
+  if (live !== null && (live.since ?? live.epoch) <= epoch && epoch <= live.epoch) {
+    return live.epoch;
+  }
+  for (const [key, entry] of Object.entries(record.retired)) {
+    const at = splitRetiredKey(key);
+    if (at?.member !== member) continue;
+    if ((entry.since ?? at.epoch) <= epoch && epoch <= at.epoch) return at.epoch;
+  }
+  return null;
 }
 
 export function retiredKey(member: string, epoch: number): string {
@@ -192,8 +220,14 @@ export function retireEntry(
   if (own(record.retired, key) !== null) {
     return fault("epoch", `${key} was retired before and is allocated again`);
   }
-  const { seats, lifeMs } = entry;
-  const retired = { ...record.retired, [key]: { seats, of: seats, lifeMs } };
+  const { seats, lifeMs, since } = entry;
+  const aside: RetiredEntry = {
+    seats,
+    of: seats,
+    lifeMs,
+    ...(since === undefined ? {} : { since }),
+  };
+  const retired = { ...record.retired, [key]: aside };
   return settled({ ...record, allocated, retired });
 }
 
@@ -225,6 +259,7 @@ export function reinstateWhole(
       epoch: toEpoch,
       // The sessions that come along were granted up to the old life.
       lifeMs: Math.max(lifeMs, entry.lifeMs),
+      since: entry.since ?? fromEpoch,
     }),
   );
 }
@@ -400,10 +435,12 @@ function grown(record: AllocationRecord, member: string, more: AllocationEntry):
       return fault("epoch", `${key} is retired; epoch ${more.epoch} of ${member} is over`);
     }
   }
+  const since = Math.min(entry?.since ?? more.epoch, more.since ?? more.epoch);
   const next: AllocationEntry = {
     seats: (entry?.seats ?? 0) + more.seats,
     epoch: more.epoch,
     lifeMs: Math.max(entry?.lifeMs ?? 0, more.lifeMs),
+    ...(since < more.epoch ? { since } : {}),
   };
   return { ...record, allocated: { ...record.allocated, [member]: next } };
 }

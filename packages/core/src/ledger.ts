@@ -222,7 +222,9 @@ export class Ledger {
       const account = this.accountOf(session);
       account.longestLifeMs = Math.max(account.longestLifeMs, lifeMs);
     }
-    session.expiresAtMs = nowMs + serverLifeMs(session.lifeMs);
+    // Never sooner than before: if a license made the life shorter and this answer is lost, the client goes
+    // on believing in the longer one.
+    session.expiresAtMs = Math.max(session.expiresAtMs, nowMs + serverLifeMs(session.lifeMs));
   }
 
   /** Moves a session's seats to the present epoch's account; the caller has checked that there is room. */

@@ -11,6 +11,7 @@
 import {
   CONFIRM_NONCE_MS,
   convert,
+  entryEpochOf,
   epochIsOver,
   isFault,
   isRefusal,
@@ -89,7 +90,8 @@ export class Conversions {
   }
 
   /** The session, active at this member, or why not. `known` is its entry from an older epoch, if any. */
-  async convert(conversion: Conversion, known: Session | null): Promise<Session | Refusal> {
+  async convert(asked: Conversion, known: Session | null): Promise<Session | Refusal> {
+    const conversion = this.traced(asked);
     const refusal = this.lease.refusal();
     if (refusal !== null) return refusal;
     if (this.view.isRevoked(conversion.session)) return REVOKED;
@@ -111,6 +113,13 @@ export class Conversions {
       }
     }
     return this.fromRetired(conversion, known);
+  }
+
+  /** The epoch in which the session counts now: a whole entry takes its sessions along. */
+  private traced(asked: Conversion): Conversion {
+    const record = this.member.record(asked.feature)?.value;
+    const epoch = record === undefined ? null : entryEpochOf(record, asked.member, asked.epoch);
+    return epoch === null ? asked : { ...asked, epoch };
   }
 
   // ---- own and free seats ---------------------------------------------------------------------------
