@@ -30,7 +30,7 @@ import { allocationKeyOf, memberKeyOf, LEADER_KEY } from "./keys.ts";
 import type { Leader } from "./leader.ts";
 import type { LeaseKeeper } from "./lease-keeper.ts";
 import type { PoolView } from "./pool-view.ts";
-import { RELEASED_MEANWHILE, REVOKED, type Seats } from "./seats.ts";
+import { RELEASED_MEANWHILE, type Seats } from "./seats.ts";
 
 /** What a converted heartbeat asks for, and where its seats are counted now. */
 export interface Conversion {
@@ -94,7 +94,9 @@ export class Conversions {
     const conversion = this.traced(asked);
     const refusal = this.lease.refusal();
     if (refusal !== null) return refusal;
-    if (this.view.isRevoked(conversion.session)) return REVOKED;
+    if (this.view.isRevoked(conversion.session)) {
+      return this.view.revokedRefusal(conversion.session);
+    }
     if (known !== null && this.isUnsplit(known)) {
       // Until then the journal must go on counting the session in its old entry, wherever its seat is now.
       void this.seats.reinstate().catch((error: unknown) => this.member.crash(error));
@@ -423,7 +425,7 @@ export class Conversions {
   /** A release or a revocation may have come while the session was on its way. */
   private gone(session: Session): Refusal | null {
     if (!this.seats.isKnown(session)) return RELEASED_MEANWHILE;
-    return session.state === "revoked" ? REVOKED : null;
+    return session.state === "revoked" ? this.view.revokedRefusal(session.session) : null;
   }
 
   /** A conversion that did not come about: the session counts where it did before, or ends. */
@@ -518,12 +520,9 @@ export class Conversions {
     if (gone !== null) return gone;
     const refusal = this.lease.refusal();
     // The session is counted already: it stays if it fits into the limit, wherever the seat came from.
-    const fits = this.seats.unused(feature) >= 0 && this.seats.growthRefusal(feature) === null;
-    if (
-      refusal === null &&
-      this.lease.epoch === epoch &&
-      (handed ? this.seats.unused(feature) >= 0 : fits)
-    ) {
+    const within = this.seats.used(feature) <= this.seats.limit(feature);
+    const fits = within && this.seats.growthRefusal(feature) === null;
+    if (refusal === null && this.lease.epoch === epoch && (handed ? within : fits)) {
       session.state = "active";
       if (!handed) session.heldUntilMs = 0;
       this.seats.onChanged(session);

@@ -7,6 +7,7 @@ import {
   QUEUE_PLACES_MAX,
   refuse,
   type Refusal,
+  seatsOf,
   type Session,
   termsVerdict,
 } from "@quorate/core";
@@ -39,7 +40,7 @@ import type { Leader } from "./leader.ts";
 import type { LeaseKeeper } from "./lease-keeper.ts";
 import type { LicenseKeeper } from "./license-keeper.ts";
 import type { PoolView } from "./pool-view.ts";
-import { REVOKED, type Seats } from "./seats.ts";
+import type { Seats } from "./seats.ts";
 import type { StoreGuard } from "./store-guard.ts";
 import type { Wants } from "./wants.ts";
 
@@ -116,7 +117,7 @@ export class Desk {
     request: CheckoutRequest,
     newer: boolean,
   ): Answer | Promise<Answer> {
-    if (known.state === "revoked") return REVOKED;
+    if (known.state === "revoked") return this.view.revokedRefusal(known.session);
     if (known.feature !== request.feature || known.seats !== (request.seats ?? 1)) return MISMATCH;
     if (known.state !== "active") return MOVING;
     const terms = this.termsRefusal(request.feature, request.version);
@@ -133,6 +134,11 @@ export class Desk {
     const seats = request.seats ?? 1;
     const terms = this.termsRefusal(feature, request.version);
     if (terms !== null) return this.denied(request, terms);
+    const licensed = this.member.feature(feature);
+    if (licensed !== null && seats > seatsOf(licensed)) {
+      const words = `the license has ${seatsOf(licensed)} seats of ${feature}, ${seats} can never be had`;
+      return this.denied(request, refuse("no-seats", words));
+    }
     const sentMs = this.member.nowMs();
     const waitMs = Math.min(request.waitMs ?? 0, this.seats.lifeMs(feature) / 6);
     let session: Session | null = null;
@@ -251,7 +257,7 @@ export class Desk {
     const { ledger } = this.member;
     const known = ledger.sessions.get(request.session);
     if (known === undefined) return this.heartbeatOfUnknown(request);
-    if (known.state === "revoked") return REVOKED;
+    if (known.state === "revoked") return this.view.revokedRefusal(known.session);
     if (known.state !== "active") return MOVING;
     if (request.feature !== undefined && request.feature !== known.feature) return MISMATCH;
     if (request.seats !== undefined && request.seats !== known.seats) return MISMATCH;
@@ -513,7 +519,7 @@ export class Desk {
 
   async revokeHere(sessionId: string, reason: string): Promise<boolean> {
     // The leader refuses to convert it, even if the member that holds it is dead.
-    this.view.revoke(sessionId);
+    this.view.revoke(sessionId, reason);
     const session = this.member.ledger.sessions.get(sessionId);
     if (session === undefined) return false;
     session.state = "revoked";

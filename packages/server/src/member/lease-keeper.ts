@@ -204,10 +204,11 @@ export class LeaseKeeper {
     const { waitedFor } = this;
     const written = await this.member.state.change<MemberRecord>(memberKeyOf(id), (current) => {
       // Two copies of one folder that waited together: the second to come sees the first.
-      if (
-        current?.renewal !== waitedFor?.renewal ||
-        current?.journal.mark !== waitedFor?.journal.mark
-      ) {
+      const mine = current !== null && current.journal.mark === this.mark;
+      const same =
+        current?.renewal === waitedFor?.renewal &&
+        current?.journal.mark === waitedFor?.journal.mark;
+      if (!mine && !same) {
         return ANOTHER_LIVES;
       }
       const record = this.ownRecord(Math.max(current?.epoch ?? 0, least) + 1, current, "active");

@@ -2,7 +2,7 @@
  * The leader's record of distribution: every authorization of every server, as the servers report them.
  * It serves display, policy and passing on; no safety rests on it.
  */
-import type { Session } from "@quorate/core";
+import { type Refusal, refuse, type Session } from "@quorate/core";
 import type { AuthorizationRow, AuthorizationsPage, AuthorizationsQuery } from "@quorate/protocol";
 import { PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX } from "@quorate/core";
 import type { MemberContext } from "./context.ts";
@@ -27,7 +27,8 @@ const RETIRED_KEYS_MAX = 10_000;
 
 export class PoolView {
   private readonly reported = new Map<string, Reported>();
-  private readonly revoked = new Map<string, number>();
+  /** Why, by session. */
+  private readonly revoked = new Map<string, string>();
   private readonly retiredSeen = new Map<string, number>();
 
   private readonly member: MemberContext;
@@ -67,7 +68,9 @@ export class PoolView {
     }
     for (const row of report.changed) {
       known.rows.set(row.session, row);
-      if (row.state === "revoked") this.revoke(row.session);
+      if (row.state === "revoked" && !this.isRevoked(row.session)) {
+        this.revoke(row.session, "revoked by an administrator");
+      }
     }
     for (const session of report.ended) known.rows.delete(session);
     known.features = new Map(report.features.map((each) => [each.feature, each]));
@@ -102,12 +105,17 @@ export class PoolView {
     return this.reported.get(id)?.licenseSequence ?? null;
   }
 
-  revoke(session: string): void {
-    this.revoked.set(session, this.member.nowMs());
+  revoke(session: string, reason: string): void {
+    this.revoked.set(session, reason);
     if (this.revoked.size > REVOKED_KEPT_MAX) {
       const oldest = this.revoked.keys().next();
       if (!oldest.done) this.revoked.delete(oldest.value);
     }
+  }
+
+  revokedRefusal(session: string): Refusal {
+    const reason = this.revoked.get(session) ?? "revoked by an administrator";
+    return refuse("revoked", `the authorization is over: ${reason}`);
   }
 
   isRevoked(session: string): boolean {

@@ -33,7 +33,6 @@ import type { Written } from "./shared-state.ts";
 
 const DUE_A_TICK_MAX = 2_000;
 
-export const REVOKED = refuse("revoked", "the authorization was revoked by an administrator");
 export const RELEASED_MEANWHILE = refuse(
   "released",
   "the authorization was released while it was granted",
@@ -178,7 +177,7 @@ export class Seats {
     const failed = await this.write([this.grantEntry(session, 0)]);
     if (failed !== null) return failed;
     if (!this.isKnown(session)) return RELEASED_MEANWHILE;
-    if (session.state === "revoked") return REVOKED;
+    if (session.state === "revoked") return refuse("revoked", "the authorization was revoked");
     const refusal = this.lease.refusal();
     if (refusal !== null || account.epoch !== this.lease.epoch) {
       if (!keep) void this.end(session, "mandate-lost");
