@@ -22,11 +22,15 @@ export class Clients {
 
   /** The SDK's client that asks these members in this order and knows no other from the start. */
   at(...ids: readonly string[]): QuorateClient {
-    const key = ids.join();
+    return this.atUrls(ids.join(), ...this.#pool.urls(...ids));
+  }
+
+  /** The client of this name, at any URLs. */
+  atUrls(key: string, ...servers: readonly string[]): QuorateClient {
     const known = this.#clients.get(key);
     if (known !== undefined) return known;
     const client = nodeClient({
-      servers: this.#pool.urls(...ids),
+      servers,
       vendorKey: this.#pool.vendorPublicKey,
       releaseOnExit: false,
     });

@@ -74,7 +74,7 @@ export class Pool {
   /** Folders, keys and the license are there; no server runs yet. */
   static prepare(context: TestContext, options: PoolOptions = {}): Pool {
     const pool = new Pool(options);
-    context.onTestFailed(() => pool.tell());
+    context.onTestFailed(() => pool.tell(context.task.name));
     context.onTestFinished(() => pool.close());
     for (const id of pool.members) pool.addMember(id);
     return pool;
@@ -175,11 +175,12 @@ export class Pool {
     });
   }
 
-  flags(id: string, more: readonly string[] = []): string[] {
+  flags(id: string, more: readonly string[] = [], bring = true): string[] {
     const port = new URL(this.#urls.get(id) ?? "http://127.0.0.1:0").port || "0";
     return [
       ...["--data", this.dataOf(id), "--listen", `127.0.0.1:${port}`],
-      ...["--vendor-key", this.vendorPublicKey, "--license", this.licenseFile],
+      ...["--vendor-key", this.vendorPublicKey],
+      ...(bring ? ["--license", this.licenseFile] : []),
       ...["--store", `sqlite:${this.storeFile}`, "--lease-ms", String(LEASE_MS)],
       ...["--admin-token-file", this.adminTokenFile],
       ...more,
@@ -187,8 +188,12 @@ export class Pool {
   }
 
   /** Starts the process and does not wait. A member that ran before keeps its port. */
-  launch(id: string, more: readonly string[] = []): ServerProcess {
-    const server = new ServerProcess(id, this.flags(id, more));
+  launch(
+    id: string,
+    more: readonly string[] = [],
+    { bring = true }: { readonly bring?: boolean } = {},
+  ): ServerProcess {
+    const server = new ServerProcess(id, this.flags(id, more, bring));
     const old = this.#servers.get(id);
     if (old !== undefined) this.#said.push(`${id} before: ${old.program.stderr}`);
     this.#servers.set(id, server);
@@ -312,7 +317,8 @@ export class Pool {
 
   // ---- end ------------------------------------------------------------------------------------------
 
-  private tell(): void {
+  private tell(test: string): void {
+    console.error(`servers of the failed test "${test}":`);
     for (const said of this.#said) console.error(said);
     for (const [id, { program }] of this.#servers) {
       const how = program.runs ? "runs" : `ended with ${program.exitCode}`;
