@@ -89,6 +89,8 @@ function signOfLife(
 ): Clocks | null {
   if (previous === undefined || record.state !== "active") return null;
   if (previous === null) return sent;
+  // A write of only a nonce moves the revision, but nobody who lives and works renewed by it.
+  if (record.renewal <= previous.record.renewal) return previous.aliveAt;
   return answeredMs - previous.lastReadMs > timing.readGapMsMax ? previous.aliveAt : sent;
 }
 

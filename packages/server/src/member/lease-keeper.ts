@@ -174,6 +174,7 @@ export class LeaseKeeper {
   async waitForOwnLease(): Promise<boolean> {
     this.phase = "waiting";
     const key = memberKeyOf(this.member.id);
+    let lateSeen = false;
     let first: { record: MemberRecord | null; sinceMs: number } | null = null;
     for (;;) {
       const sent = this.member.ports.runtime.clocks();
@@ -186,6 +187,15 @@ export class LeaseKeeper {
         const mine = this.mark !== "" && current?.journal.mark === this.mark;
         first ??= { record: current, sinceMs: answeredMs };
         if (mine) first = { record: current, sinceMs: first.sinceMs };
+        // The last renewal of a process that was killed may still arrive, once: then the wait begins again.
+        const late =
+          current !== null &&
+          current.journal.mark === first.record?.journal.mark &&
+          current.renewal !== first.record.renewal;
+        if (late && !lateSeen) {
+          first = { record: current, sinceMs: answeredMs };
+          lateSeen = true;
+        }
         this.waitedFor = current;
         const waitedMs = answeredMs - first.sinceMs;
         const verdict = startVerdict(first.record, current, waitedMs, this.member.timing);
