@@ -19,7 +19,7 @@ export interface LoadAnswer {
 }
 
 /** Each has one request on its way. */
-export const CONNECTIONS = 64;
+export const CONNECTIONS = 256;
 /** More pairs a second than any server here answers: prebuilt sessions never run out. */
 const PAIRS_A_SECOND_MAX = 25_000;
 
