@@ -7,6 +7,7 @@ import { isUtf8 } from "node:buffer";
 import type { IncomingMessage } from "node:http";
 import { refuse } from "@quorate/core";
 import type { Refusal } from "@quorate/core";
+import { rawHeader } from "./raw-header.ts";
 
 export type BodyEnd = (refusal: Refusal | null, body: Buffer) => void;
 
@@ -32,7 +33,7 @@ export function readBody(
   bounds: BodyBounds,
   end: BodyEnd,
 ): void {
-  const announced = request.headers["content-length"];
+  const announced = rawHeader(request, "content-length");
   if (announced !== undefined && Number(announced) > bytesMax) {
     drain(request, bounds.drainBytesMax);
     end(tooLarge(bytesMax), EMPTY);

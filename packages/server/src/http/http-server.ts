@@ -23,6 +23,8 @@ import { administratorCheck } from "./administrator.ts";
 import { addAdministratorRoutes } from "./administrator-routes.ts";
 import { NOT_JSON } from "./body-reader.ts";
 import type { BodyBounds } from "./body-reader.ts";
+import { addConsoleRoutes, readConsole } from "./console-files.ts";
+import { crossOriginOf } from "./cross-origin.ts";
 import { createLagMeter } from "./event-loop-lag.ts";
 import type { LagMeter } from "./event-loop-lag.ts";
 import { createEventStreams } from "./events.ts";
@@ -37,6 +39,7 @@ import {
   sendProblem,
   sendProblemToSocket,
 } from "./problem-replies.ts";
+import { rawHeader } from "./raw-header.ts";
 import { addReadRoutes } from "./read-routes.ts";
 import { readBodiesOf, RefusedError } from "./request-bodies.ts";
 import { unknownMember } from "./session-bodies.ts";
@@ -50,6 +53,8 @@ export interface HttpServerOptions {
   readonly host: string;
   /** 0: the system chooses a free one. */
   readonly port: number;
+  /** Where the built web console is; null or nothing there: no console. */
+  readonly consoleFolder?: string | null;
   /** How late the event loop is; measured here when it is missing. */
   readonly lagMs?: () => number;
   readonly limits?: Partial<HttpLimits>;
@@ -75,6 +80,7 @@ export async function createHttpServer(options: HttpServerOptions): Promise<Http
     pendingBytesMax: limits.pendingBytesMax,
     pendingBytes: 0,
   };
+  const crossOrigin = crossOriginOf(() => member.pool());
   const hotPath = createHotPath({ member, administrator, limits, bodies, lagMs, log, tally });
   const server = createServer({
     maxHeaderSize: limits.headersBytesMax,
@@ -96,9 +102,11 @@ export async function createHttpServer(options: HttpServerOptions): Promise<Http
     ajv: { customOptions: { coerceTypes: false, removeAdditional: false, useDefaults: false } },
     serverFactory: (handler) => {
       server.on("request", (request: IncomingMessage, response: ServerResponse) => {
-        if (request.headers.host === undefined && request.httpVersion === "1.1") {
+        if (rawHeader(request, "host") === undefined && request.httpVersion === "1.1") {
           sendProblem(response, HOST_MISSING);
-        } else if (!hotPath(request, response)) handler(request, response);
+        } else if (!crossOrigin(request, response) && !hotPath(request, response)) {
+          handler(request, response);
+        }
       });
       return server;
     },
@@ -149,7 +157,9 @@ export async function createHttpServer(options: HttpServerOptions): Promise<Http
   });
 
   const metrics = createMetrics(member, tally, streams, lagMs);
-  addReadRoutes(app, { member, streams, metrics, sendRefusal });
+  const files = options.consoleFolder == null ? null : readConsole(options.consoleFolder);
+  addReadRoutes(app, { member, streams, metrics, files, sendRefusal });
+  if (files !== null) addConsoleRoutes(app, files);
   addAdministratorRoutes(app, { member, administrator, bytesOf, sendRefusal });
   addPeerRoutes(app, { member, bytesOf, sendRefusal });
 

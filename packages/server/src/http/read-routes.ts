@@ -4,6 +4,8 @@ import { isRefusal } from "@quorate/core";
 import { openApiDocument, SCHEMAS } from "@quorate/protocol";
 import type { AuthorizationsQuery } from "@quorate/protocol";
 import type { MemberApi } from "../member/api.ts";
+import { sendPage, wantsPage } from "./console-files.ts";
+import type { ConsoleFiles } from "./console-files.ts";
 import { EVENT_STREAM_HEADERS } from "./events.ts";
 import type { EventStreams } from "./events.ts";
 import type { Metrics } from "./metrics.ts";
@@ -13,6 +15,8 @@ export interface ReadRoutesOptions {
   readonly member: MemberApi;
   readonly streams: EventStreams;
   readonly metrics: Metrics;
+  /** Null: no console was built. */
+  readonly files: ConsoleFiles | null;
   readonly sendRefusal: SendRefusal;
 }
 
@@ -21,7 +25,7 @@ const API_VERSION = "1.0.0";
 const NOTHING_ASKED = { schema: { querystring: SCHEMAS.NoQuery } };
 
 export function addReadRoutes(app: FastifyInstance, options: ReadRoutesOptions): void {
-  const { member, streams, metrics, sendRefusal } = options;
+  const { member, streams, metrics, files, sendRefusal } = options;
   const openApi = JSON.stringify(openApiDocument(API_VERSION));
 
   app.get<{ Querystring: AuthorizationsQuery }>(
@@ -67,11 +71,15 @@ export function addReadRoutes(app: FastifyInstance, options: ReadRoutesOptions):
     return reply;
   });
   app.get("/openapi.json", async (_request, reply) => reply.type("application/json").send(openApi));
-  app.get("/", async () => ({
-    name: "Quorate",
-    about: "One member of a pool of floating-license servers.",
-    member: member.id,
-    openapi: "/openapi.json",
-    links: ["/v1/pool", "/v1/features", "/v1/authorizations", "/v1/license", "/v1/events"],
-  }));
+  app.get("/", async (request, reply) => {
+    if (files !== null && wantsPage(request)) return sendPage(request, reply, files, member.pool());
+    void reply.header("Vary", "Accept");
+    return {
+      name: "Quorate",
+      about: "One member of a pool of floating-license servers.",
+      member: member.id,
+      openapi: "/openapi.json",
+      links: ["/v1/pool", "/v1/features", "/v1/authorizations", "/v1/license", "/v1/events"],
+    };
+  });
 }

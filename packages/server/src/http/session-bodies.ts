@@ -28,6 +28,8 @@ export type CheckoutBody = Omit<CheckoutRequest, "secret">;
 export type HeartbeatBody = Omit<HeartbeatRequest, "session" | "secret">;
 
 const NAME = new RegExp(NAME_PATTERN);
+/** So few digits are always a safe integer. */
+const ONLY_N = /^n=\d{1,15}$/;
 const SESSION = new RegExp(SESSION_PATTERN);
 const VERSION = new RegExp(VERSION_PATTERN);
 const VISIBLE = new RegExp(VISIBLE_PATTERN);
@@ -93,6 +95,8 @@ export interface ReleaseWords {
 
 /** The query of a release as values, or the complaint. */
 export function readReleaseQuery(query: string): ReleaseWords | string {
+  // What the SDK sends; the general way below reads it the same, ten times slower.
+  if (ONLY_N.test(query)) return { n: Number(query.slice(2)) };
   const words: { n?: number; only?: string; reason?: string } = {};
   for (const [key, text] of new URLSearchParams(query)) {
     if (Object.hasOwn(words, key)) return `${key} is there twice.`;

@@ -1,0 +1,65 @@
+/**
+ * Which web pages may read answers: those that a member of this pool served. The console of a member that
+ * died goes on with the others, so its origin, a member's URL, is let in; nobody else's is, and never `*`.
+ *
+ * There are no cookies here. What a page may read this way, any program may read; what changes the pool
+ * needs the administrator's token as ever.
+ */
+import type { IncomingMessage, ServerResponse } from "node:http";
+import type { PoolAnswer } from "@quorate/protocol";
+
+/** A pool's URLs change when a server is replaced; a browser's requests come several a second. */
+const ORIGINS_KEPT_MS = 1_000;
+const PREFLIGHT_SECONDS = 600;
+
+/** True when the request was a preflight and is answered. */
+export type CrossOrigin = (request: IncomingMessage, response: ServerResponse) => boolean;
+
+export function crossOriginOf(pool: () => PoolAnswer): CrossOrigin {
+  let origins: ReadonlySet<string> = new Set();
+  let readAtMs = -Infinity;
+  const known = (): ReadonlySet<string> => {
+    const nowMs = performance.now();
+    if (nowMs - readAtMs > ORIGINS_KEPT_MS) {
+      origins = new Set(pool().members.flatMap((member) => originsOf(member.url)));
+      readAtMs = nowMs;
+    }
+    return origins;
+  };
+
+  return (request, response) => {
+    const { origin } = request.headers;
+    // Nearly all traffic is programs', which have none.
+    if (origin === undefined) return false;
+    if (!known().has(origin)) return false;
+    response.setHeader("Access-Control-Allow-Origin", origin);
+    response.setHeader("Vary", "Origin");
+    const asked = request.headers["access-control-request-method"];
+    if (request.method !== "OPTIONS" || asked === undefined) return false;
+    response.writeHead(204, {
+      "Access-Control-Allow-Methods": "GET, PUT, DELETE",
+      "Access-Control-Allow-Headers": "Authorization, Content-Type",
+      "Access-Control-Max-Age": String(PREFLIGHT_SECONDS),
+    });
+    response.end();
+    return true;
+  };
+}
+
+/**
+ * The origins of pages that a member at `url` serves. On the machine itself people type `localhost` for
+ * 127.0.0.1, which is another origin to a browser although it is the same server.
+ */
+export function originsOf(url: string): string[] {
+  let parsed: URL;
+  try {
+    parsed = new URL(url);
+  } catch {
+    // A member that has just made its record may not know its own URL yet.
+    return [];
+  }
+  if (parsed.protocol !== "http:" && parsed.protocol !== "https:") return [];
+  const { origin, hostname, port, protocol } = parsed;
+  if (hostname !== "127.0.0.1" && hostname !== "[::1]") return [origin];
+  return [origin, `${protocol}//localhost${port === "" ? "" : `:${port}`}`];
+}
