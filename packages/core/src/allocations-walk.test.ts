@@ -179,7 +179,7 @@ const ON_RECORD: Record<Kind, (record: AllocationRecord, step: Step) => RecordCh
   convert: (record, { from, fromEpoch, to, toEpoch, seats, presentEpoch }) =>
     convert(record, from, fromEpoch, to, toEpoch, seats, presentEpoch),
   handOver: (record, { from, fromEpoch, to, toEpoch, seats }) =>
-    handOver(record, from, fromEpoch, to, toEpoch, seats),
+    handOver(record, from, fromEpoch, to, toEpoch, seats, "s"),
   resize: (record, { newSeats, raise }) => resize(record, newSeats, record.sequence + raise),
   borrow: (record, { from, fromEpoch, seats }) => borrow(record, from, fromEpoch, seats),
   returnBorrowed: (record, { seats }) => returnBorrowed(record, seats),
@@ -369,8 +369,8 @@ test("an operation that names another epoch changes nothing", () => {
         giveBack(record, member, other, 1),
         borrow(record, member, other, 1),
         setLife(record, member, other, 1),
-        handOver(record, member, other, "other", 1, 1),
-        handOver(record, "other", 1, member, other, 1),
+        handOver(record, member, other, "other", 1, 1, "s"),
+        handOver(record, "other", 1, member, other, 1, "s"),
         convert(record, member, other, "other", 1, 1, 10),
         reinstateWhole(record, member, other, 10, 10),
         reinstateUnused(record, member, other, 10, 1, 10),

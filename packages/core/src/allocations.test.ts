@@ -5,9 +5,11 @@ import {
   borrow,
   conservationFault,
   convert,
-  entryEpochOf,
+  sourceOf,
   entryOf,
+  forgetHanded,
   giveBack,
+  HANDED_MAX,
   handOver,
   isFault,
   newRecord,
@@ -70,7 +72,7 @@ describe("allocate and give back", () => {
   test("a late writer cannot bring a retired epoch back to life", () => {
     const retired = done(retireEntry(shared(), "a", 2));
     expect(faultOf(allocate(retired, "a", 1, 1, LIFE))).toBe("epoch");
-    expect(faultOf(handOver(retired, "b", 1, "a", 1, 1))).toBe("epoch");
+    expect(faultOf(handOver(retired, "b", 1, "a", 1, 1, "s"))).toBe("epoch");
   });
 
   test("the life of an entry is the longest that was allocated, until it is set", () => {
@@ -127,22 +129,42 @@ describe("retire, reinstate and reclaim", () => {
 
   test("a token of an epoch whose entry was taken over whole is found in the later one", () => {
     const back = done(reinstateWhole(shared(), "a", 1, 3, LIFE));
-    expect(entryEpochOf(back, "a", 1)).toBe(3);
+    expect(sourceOf(back, "a", 1, "s")).toMatchObject({ member: "a", epoch: 3 });
     const again = done(retireEntry(back, "a", 4));
     expect(again.retired).toEqual({ "a/3": { seats: 6, of: 6, lifeMs: LIFE, since: 1 } });
-    expect(entryEpochOf(again, "a", 1)).toBe(3);
-    expect(entryEpochOf(again, "a", 3)).toBe(3);
-    expect(entryEpochOf(again, "a", 4)).toBeNull();
-    expect(entryEpochOf(again, "b", 1)).toBe(1);
+    expect(sourceOf(again, "a", 1, "s")).toMatchObject({ member: "a", epoch: 3 });
+    expect(sourceOf(again, "a", 3, "s")).toMatchObject({ member: "a", epoch: 3 });
+    expect(sourceOf(again, "a", 4, "s")).toBeNull();
+    expect(sourceOf(again, "b", 1, "s")).toMatchObject({ member: "b", epoch: 1 });
+  });
+
+  test("a session that was handed over counts where its seats went, whoever dies later", () => {
+    const moved = done(handOver(shared(), "a", 1, "b", 1, 1, "s"));
+    expect(sourceOf(moved, "a", 1, "s")).toMatchObject({ member: "b", epoch: 1 });
+    expect(sourceOf(moved, "a", 1, "t")).toMatchObject({ member: "a", epoch: 1 });
+    const dead = done(retireEntry(done(retireEntry(moved, "b", 2)), "a", 2));
+    expect(sourceOf(dead, "a", 1, "s")).toMatchObject({ member: "b", epoch: 1 });
+    const returned = done(reinstateWhole(dead, "a", 1, 2, LIFE));
+    expect(sourceOf(returned, "a", 1, "s")).toMatchObject({ member: "b", epoch: 1 });
+    const forgotten = done(forgetHanded(moved, "a", 1, ["s"]));
+    expect(entryOf(forgotten, "a")).toEqual({ seats: 5, epoch: 1, lifeMs: LIFE });
+  });
+
+  test("only so many sessions are handed over out of one entry within a life", () => {
+    let record = done(allocate(newRecord(200, 1), "a", 1, 200, LIFE));
+    for (let index = 0; index < HANDED_MAX; index += 1) {
+      record = done(handOver(record, "a", 1, "b", 1, 1, `s${index}`));
+    }
+    expect(faultOf(handOver(record, "a", 1, "b", 1, 1, "one more"))).toBe("not-enough");
   });
 
   test("a token of an epoch that was split is not found in the later entry", () => {
     const retired = done(convert(shared(), "a", 1, "b", 1, 1, 2));
     const back = done(reinstateUnused(retired, "a", 1, 2, 2, LIFE));
-    expect(entryEpochOf(back, "a", 1)).toBe(1);
+    expect(sourceOf(back, "a", 1, "s")).toMatchObject({ member: "a", epoch: 1 });
     const reclaimed = done(reclaim(back, "a/1"));
-    expect(entryEpochOf(reclaimed, "a", 1)).toBeNull();
-    expect(entryEpochOf(reclaimed, "a", 2)).toBe(2);
+    expect(sourceOf(reclaimed, "a", 1, "s")).toBeNull();
+    expect(sourceOf(reclaimed, "a", 2, "s")).toMatchObject({ member: "a", epoch: 2 });
   });
 
   test("an entry that a seat was converted from is not whole, even before its bookkeeping", () => {
@@ -212,11 +234,11 @@ describe("convert and hand over", () => {
 
   test("a hand-over moves seats and life between live entries", () => {
     const long = done(setLife(shared(), "a", 1, 2 * LIFE));
-    const record = done(handOver(long, "a", 1, "b", 1, 2));
+    const record = done(handOver(long, "a", 1, "b", 1, 2, "s"));
     expect(entryOf(record, "a")?.seats).toBe(4);
     expect(entryOf(record, "b")).toEqual({ seats: 4, epoch: 1, lifeMs: 2 * LIFE });
-    expect(faultOf(handOver(long, "a", 2, "b", 1, 2))).toBe("epoch");
-    expect(faultOf(handOver(long, "a", 1, "b", 2, 2))).toBe("epoch");
+    expect(faultOf(handOver(long, "a", 2, "b", 1, 2, "s"))).toBe("epoch");
+    expect(faultOf(handOver(long, "a", 1, "b", 2, 2, "s"))).toBe("epoch");
   });
 });
 
@@ -286,8 +308,8 @@ describe("numbers, keys and names", () => {
         convert(retired, "a", 1, "b", bad, 1),
         convert(retired, "a", 1, "b", 1, bad),
         convert(retired, "a", 1, "b", 1, 1, bad),
-        handOver(retired, "b", 1, "c", 1, bad),
-        handOver(retired, "b", 1, "c", bad, 1),
+        handOver(retired, "b", 1, "c", 1, bad, "s"),
+        handOver(retired, "b", 1, "c", bad, 1, "s"),
         resize(retired, bad, 2),
         resize(retired, 5, bad),
         borrow(retired, "b", 1, bad),
@@ -302,7 +324,7 @@ describe("numbers, keys and names", () => {
     const record = shared();
     expect(faultOf(allocate(record, "a", 1, 0, LIFE))).toBe("bad-number");
     expect(faultOf(giveBack(record, "a", 1, 0))).toBe("bad-number");
-    expect(faultOf(handOver(record, "a", 1, "b", 1, 0))).toBe("bad-number");
+    expect(faultOf(handOver(record, "a", 1, "b", 1, 0, "s"))).toBe("bad-number");
   });
 
   test("a retired key names its member and epoch", () => {

@@ -32,7 +32,15 @@ export interface AllocationEntry {
    * clients' tokens name those epochs until their next heartbeat. Missing: `epoch`.
    */
   readonly since?: number;
+  /**
+   * Sessions handed over within the last life, and the `member/epoch` that has their seats. A client that did
+   * not get the answer still bears a token of this entry: its seat must not be taken from here.
+   */
+  readonly handed?: Readonly<Record<string, string>>;
 }
+
+/** So many sessions may be handed over out of one entry within one life; it bounds the record. */
+export const HANDED_MAX = 64;
 
 export interface RetiredEntry {
   /** What is left. */
@@ -42,6 +50,7 @@ export interface RetiredEntry {
   readonly lifeMs: number;
   /** As in the entry it was. */
   readonly since?: number;
+  readonly handed?: Readonly<Record<string, string>>;
 }
 
 export interface AllocationRecord {
@@ -104,22 +113,39 @@ export function retiredOf(
 }
 
 /**
- * The epoch of the retired entry, or of the late live one, in which a session counts whose token names
- * `epoch`: that epoch, or a later one that took its whole entry over. Null when there is none.
+ * The entry in which a session counts whose token names `member` and `epoch`: that one, a later one that took
+ * it over whole, or the one that the session was handed over to. Null when there is none.
  */
-export function entryEpochOf(
+export function sourceOf(
   record: AllocationRecord,
   member: string,
   epoch: number,
-): number | null {
+  session: string,
+): { readonly member: string; readonly epoch: number } | null {
+  const found = entryFor(record, member, epoch);
+  const next = found === null ? null : own(found.handed ?? {}, session);
+  const at = next === null ? null : splitRetiredKey(next);
+  if (found === null || at === null) return found;
+  // Handed over to itself in a later life would be a circle; a second step is as far as it goes.
+  const last = entryFor(record, at.member, at.epoch);
+  return last ?? at;
+}
+
+function entryFor(
+  record: AllocationRecord,
+  member: string,
+  epoch: number,
+): { member: string; epoch: number; handed: Readonly<Record<string, string>> } | null {
   const live = entryOf(record, member);
   if (live !== null && (live.since ?? live.epoch) <= epoch && epoch <= live.epoch) {
-    return live.epoch;
+    return { member, epoch: live.epoch, handed: live.handed ?? {} };
   }
   for (const [key, entry] of Object.entries(record.retired)) {
     const at = splitRetiredKey(key);
     if (at?.member !== member) continue;
-    if ((entry.since ?? at.epoch) <= epoch && epoch <= at.epoch) return at.epoch;
+    if ((entry.since ?? at.epoch) <= epoch && epoch <= at.epoch) {
+      return { member, epoch: at.epoch, handed: entry.handed ?? {} };
+    }
   }
   return null;
 }
@@ -220,13 +246,8 @@ export function retireEntry(
   if (own(record.retired, key) !== null) {
     return fault("epoch", `${key} was retired before and is allocated again`);
   }
-  const { seats, lifeMs, since } = entry;
-  const aside: RetiredEntry = {
-    seats,
-    of: seats,
-    lifeMs,
-    ...(since === undefined ? {} : { since }),
-  };
+  const { epoch: _over, seats, ...kept } = entry;
+  const aside: RetiredEntry = { seats, of: seats, ...kept };
   const retired = { ...record.retired, [key]: aside };
   return settled({ ...record, allocated, retired });
 }
@@ -260,6 +281,7 @@ export function reinstateWhole(
       // The sessions that come along were granted up to the old life.
       lifeMs: Math.max(lifeMs, entry.lifeMs),
       since: entry.since ?? fromEpoch,
+      ...(entry.handed === undefined ? {} : { handed: entry.handed }),
     }),
   );
 }
@@ -334,7 +356,10 @@ export function convert(
   return settled(grown(less, toMember, { seats, epoch: toEpoch, lifeMs: entry.lifeMs }));
 }
 
-/** Moves seats from one live entry straight into another, with the life they were granted for. */
+/**
+ * Moves the seats of a session from one live entry straight into another, with the life they were granted
+ * for. The first entry remembers where they went; it refuses past HANDED_MAX.
+ */
 export function handOver(
   record: AllocationRecord,
   from: string,
@@ -342,13 +367,38 @@ export function handOver(
   to: string,
   toEpoch: number,
   seats: number,
+  session: string,
 ): RecordChange {
   const bad = checkCounts({ fromEpoch, toEpoch }) ?? checkPositive({ seats });
   if (bad !== null) return bad;
   const less = shrunk(record, from, fromEpoch, seats);
   if (isFault(less)) return less;
-  const lifeMs = entryOf(record, from)?.lifeMs ?? 0;
-  return settled(grown(less, to, { seats, epoch: toEpoch, lifeMs }));
+  const entry = entryOf(less, from);
+  if (entry === null) return fault("no-entry", `${from} has no entry`);
+  if (Object.keys(entry.handed ?? {}).length >= HANDED_MAX) {
+    return fault("not-enough", `${HANDED_MAX} sessions were handed over by ${from} lately`);
+  }
+  const handed = { ...entry.handed, [session]: retiredKey(to, toEpoch) };
+  const noted = {
+    ...less,
+    allocated: { ...less.allocated, [from]: { ...entry, handed } },
+  };
+  return settled(grown(noted, to, { seats, epoch: toEpoch, lifeMs: entry.lifeMs }));
+}
+
+/** The owner's, one life after a session was handed over: its old token is believed by nobody any more. */
+export function forgetHanded(
+  record: AllocationRecord,
+  member: string,
+  epoch: number,
+  sessions: readonly string[],
+): RecordChange {
+  const entry = liveEntry(record, member, epoch);
+  if (isFault(entry)) return entry;
+  const { handed: before = {}, ...rest } = entry;
+  const left = Object.entries(before).filter(([session]) => !sessions.includes(session));
+  const next = left.length === 0 ? rest : { ...rest, handed: Object.fromEntries(left) };
+  return settled({ ...record, allocated: { ...record.allocated, [member]: next } });
 }
 
 /**
@@ -436,11 +486,13 @@ function grown(record: AllocationRecord, member: string, more: AllocationEntry):
     }
   }
   const since = Math.min(entry?.since ?? more.epoch, more.since ?? more.epoch);
+  const handed = { ...entry?.handed, ...more.handed };
   const next: AllocationEntry = {
     seats: (entry?.seats ?? 0) + more.seats,
     epoch: more.epoch,
     lifeMs: Math.max(entry?.lifeMs ?? 0, more.lifeMs),
     ...(since < more.epoch ? { since } : {}),
+    ...(Object.keys(handed).length > 0 ? { handed } : {}),
   };
   return { ...record, allocated: { ...record.allocated, [member]: next } };
 }

@@ -11,7 +11,6 @@
 import {
   CONFIRM_NONCE_MS,
   convert,
-  entryEpochOf,
   epochIsOver,
   isFault,
   isRefusal,
@@ -20,6 +19,7 @@ import {
   retiredOf,
   entryOf,
   serverLifeMs,
+  sourceOf,
   type Session,
   type AllocationRecord,
   retireEntry,
@@ -117,11 +117,12 @@ export class Conversions {
     return this.fromRetired(conversion, known);
   }
 
-  /** The epoch in which the session counts now: a whole entry takes its sessions along. */
+  /** Where the session counts now: a whole entry takes its sessions along, a hand-over moves one. */
   private traced(asked: Conversion): Conversion {
     const record = this.member.record(asked.feature)?.value;
-    const epoch = record === undefined ? null : entryEpochOf(record, asked.member, asked.epoch);
-    return epoch === null ? asked : { ...asked, epoch };
+    if (record === undefined) return asked;
+    const source = sourceOf(record, asked.member, asked.epoch, asked.session);
+    return source === null ? asked : { ...asked, member: source.member, epoch: source.epoch };
   }
 
   // ---- own and free seats ---------------------------------------------------------------------------
@@ -259,7 +260,7 @@ export class Conversions {
       }
     }
     if (!leads) return this.toLeader();
-    if (!over) {
+    if (!over && !owns) {
       return refuse("busy", `${member} is silent; its seats can be moved once it is retired`, {
         retryAfterMs: Math.min(2_000, this.lease.retireInMs(member)),
       });

@@ -276,6 +276,7 @@ export class Member {
     }
     await this.licenses.follow();
     await this.seats.lowerLives();
+    await this.seats.forgetHandedOver();
     await this.seats.payDebt();
     await this.leader.keepOrder();
     this.view.forgetReclaimed();

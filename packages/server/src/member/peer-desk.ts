@@ -87,7 +87,8 @@ export class PeerDesk {
         if (record === null || leader?.value.member !== to || leader.value.epoch !== toEpoch) {
           return "the leader changed";
         }
-        const next = handOver(record, this.member.id, epoch, to, toEpoch, session.seats);
+        const { seats, session: id } = session;
+        const next = handOver(record, this.member.id, epoch, to, toEpoch, seats, id);
         if (isFault(next)) return next.detail;
         return { value: next, compare: [{ key: LEADER_KEY, revision: leader.revision }] };
       })

@@ -8,8 +8,10 @@
  */
 import {
   type Account,
+  type AllocationEntry,
   effectiveLifeMs,
   entryOf,
+  forgetHanded,
   giveBack,
   isFault,
   type NewSession,
@@ -115,7 +117,7 @@ export class Seats {
   }
 
   /** This member's live entry of the present epoch. */
-  entry(feature: string): { seats: number; epoch: number; lifeMs: number } | null {
+  entry(feature: string): AllocationEntry | null {
     const known = this.member.record(feature);
     const entry = known === null ? null : entryOf(known.value, this.member.id);
     return entry !== null && entry.epoch === this.lease.epoch ? entry : null;
@@ -141,6 +143,27 @@ export class Seats {
       if (this.member.nowMs() - sinceMs < serverLifeMs(entry.lifeMs)) continue;
       const { epoch } = entry;
       await this.change(feature, (record) => setLife(record, this.member.id, epoch, lifeMs));
+    }
+  }
+
+  private readonly handedSinceMs = new Map<string, number>();
+
+  /** One life after a hand-over nobody believes in the old token any more. */
+  async forgetHandedOver(): Promise<void> {
+    const nowMs = this.member.nowMs();
+    for (const { feature } of this.member.records()) {
+      const entry = this.entry(feature);
+      if (entry?.handed === undefined) continue;
+      const over: string[] = [];
+      for (const session of Object.keys(entry.handed)) {
+        const sinceMs = this.handedSinceMs.get(session) ?? nowMs;
+        this.handedSinceMs.set(session, sinceMs);
+        if (nowMs - sinceMs >= serverLifeMs(entry.lifeMs)) over.push(session);
+      }
+      if (over.length === 0) continue;
+      const { epoch } = entry;
+      await this.change(feature, (record) => forgetHanded(record, this.member.id, epoch, over));
+      for (const session of over) this.handedSinceMs.delete(session);
     }
   }
 
