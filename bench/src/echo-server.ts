@@ -8,8 +8,10 @@ const server = createServer({ noDelay: true, keepAliveTimeout: 60_000 }, (reques
   request.on("end", () => {
     const body = chunks.length === 1 && chunks[0] !== undefined ? chunks[0] : Buffer.concat(chunks);
     response.writeHead(200, [
-      ...["Content-Type", "application/json"],
-      ...["Content-Length", String(body.length)],
+      "Content-Type",
+      "application/json",
+      "Content-Length",
+      String(body.length),
     ]);
     response.end(body);
   });

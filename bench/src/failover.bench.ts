@@ -60,7 +60,10 @@ async function failover(name: string, seats: number): Promise<Failover> {
     await Promise.all(others.map(({ url }) => readLoopDelay(url)));
     tell(`failover, ${name}: kill -9 of the leader`);
     const answer = await ask<FailoverAnswer>(clients, {
-      ...{ task: "kill", pid, url: leader.url, waitMs: LIFE_MS },
+      task: "kill",
+      pid,
+      url: leader.url,
+      waitMs: LIFE_MS,
     } satisfies FailoverTask);
     const delays = await Promise.all(others.map(({ url }) => readLoopDelay(url)));
     if (answer.lost > 0) tell(`failover, ${name}: ${answer.lost} CLIENTS LOST THEIR SEAT`);

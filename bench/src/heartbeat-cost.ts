@@ -28,6 +28,8 @@ const SPREAD_PRIME = 7_919;
 /** Nothing ends during the run. */
 const LIFE_MS = 24 * 3_600_000;
 const SECRET_BYTES = 32;
+const SPREAD_TRIES_MAX = 50;
+const SPREAD_WAIT_MS = 100;
 
 async function measure(few: number, many: number): Promise<HeartbeatCost> {
   const small = await memberWith(few);
@@ -88,7 +90,11 @@ async function memberWith(sessions: number): Promise<Held> {
   const privateKey = generatePrivateKey();
   const publicKey = publicKeyOf(privateKey);
   const license: License = {
-    ...{ quorate: 1, id: "bench", vendor: "Bench", customer: "Bench", sequence: 1 },
+    quorate: 1,
+    id: "bench",
+    vendor: "Bench",
+    customer: "Bench",
+    sequence: 1,
     issued: new Date().toISOString(),
     pool: { name: "bench", size: 1 },
     features: [{ name: FEATURE, version: "2026.1", seats: sessions, lifeMs: LIFE_MS }],
@@ -96,18 +102,19 @@ async function memberWith(sessions: number): Promise<Held> {
   };
   const text = JSON.stringify(license);
   const tokens = createMemberTokens({
-    ...{ pool: () => "bench", privateKey, publicKey, certificate: null },
+    pool: () => "bench",
+    privateKey,
+    publicKey,
+    certificate: null,
   });
   const member = new Member(
     {
-      ...{
-        id: "m1",
-        url: "http://127.0.0.1:1",
-        key: publicKey,
-        certifiedBy: null,
-        priority: 0,
-        leaseMs: 5_000,
-      },
+      id: "m1",
+      url: "http://127.0.0.1:1",
+      key: publicKey,
+      certifiedBy: null,
+      priority: 0,
+      leaseMs: 5_000,
       onExit: ({ reason }) => {
         throw new Error(reason);
       },
@@ -133,9 +140,11 @@ async function memberWith(sessions: number): Promise<Held> {
     const holder = { user: `user${index % 1_000}`, host: `workstation-${index % 1_000}` };
     const request = { ...identity(secrets, index), n: 1, feature: FEATURE, holder };
     let answer = await member.checkout(request);
-    // The seats of a feature are spread a moment after the member leads.
-    while (isRefusal(answer) && index === 0) {
-      await new Promise((resolve) => setTimeout(resolve, 100));
+    // The seats of a feature are spread a moment after the member leads; the first client may wait for it.
+    for (let tries = 0; isRefusal(answer) && tries < SPREAD_TRIES_MAX; tries += 1) {
+      await new Promise((resolve) => {
+        setTimeout(resolve, SPREAD_WAIT_MS);
+      });
       answer = await member.checkout(request);
     }
     if (isRefusal(answer)) throw new Error(`session ${index}: ${answer.detail}`);

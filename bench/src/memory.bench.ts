@@ -14,7 +14,10 @@ const LIFE_MS = 600_000;
 
 export async function benchMemory(): Promise<Figure[]> {
   const pool = await openPool({
-    ...{ members: 1, seats: SEATS, lifeMs: LIFE_MS, nodeFlags: [INSPECT_FLAG] },
+    members: 1,
+    seats: SEATS,
+    lifeMs: LIFE_MS,
+    nodeFlags: [INSPECT_FLAG],
   });
   try {
     await using generator = new LoadGenerator();

@@ -98,8 +98,13 @@ function makeLicense(folder: string, options: PoolOptions, ids: readonly string[
   const file = join(folder, "license.json");
   writeFileSync(join(folder, "unsigned.json"), JSON.stringify(license));
   quorate([
-    ...["vendor", "sign", join(folder, "unsigned.json")],
-    ...["--key", join(folder, "vendor", "vendor.key"), "--out", file],
+    "vendor",
+    "sign",
+    join(folder, "unsigned.json"),
+    "--key",
+    join(folder, "vendor", "vendor.key"),
+    "--out",
+    file,
   ]);
   for (const id of ids) {
     mkdirSync(join(folder, id), { mode: 0o700 });
@@ -116,10 +121,18 @@ function quorate(args: readonly string[]): void {
 function startServer(folder: string, id: string, options: PoolOptions): ChildProcess {
   return spawnPinned(SERVER_CORE, [
     ...(options.nodeFlags ?? []),
-    ...[QUORATE, "serve", "--data", join(folder, id), "--listen", "127.0.0.1:0"],
-    ...["--vendor-key", join(folder, "vendor", "vendor.pub")],
-    ...["--license", join(folder, "license.json")],
-    ...["--store", `sqlite:${join(folder, "store.db")}`],
+    QUORATE,
+    "serve",
+    "--data",
+    join(folder, id),
+    "--listen",
+    "127.0.0.1:0",
+    "--vendor-key",
+    join(folder, "vendor", "vendor.pub"),
+    "--license",
+    join(folder, "license.json"),
+    "--store",
+    `sqlite:${join(folder, "store.db")}`,
   ]);
 }
 
