@@ -522,6 +522,8 @@ export class Desk {
     this.view.revoke(sessionId, reason);
     const session = this.member.ledger.sessions.get(sessionId);
     if (session === undefined) return false;
+    // On its way to the leader it must be revoked there as well: then this is not the whole answer.
+    const moving = session.state === "moving";
     session.state = "revoked";
     this.seats.onChanged(session);
     await this.seats.write([
@@ -534,7 +536,7 @@ export class Desk {
       },
     ]);
     this.member.emit("revoked", { session: sessionId, feature: session.feature, reason });
-    return true;
+    return !moving;
   }
 
   /** To all others that live: the session may be held by any of them, reports are a second old. */
@@ -767,7 +769,7 @@ export class Desk {
   }
 
   async rebuild(): Promise<PoolAnswer | Refusal> {
-    const problem = await this.guard.rebuild();
+    const problem = await this.guard.rebuild(await this.licenses.inForceOrOwn());
     return problem === null ? this.pool() : refuse("busy", problem);
   }
 

@@ -184,7 +184,8 @@ export class Leader {
         if (!isFault(raised)) next = raised;
         continue;
       }
-      const share = licensed.spread?.[id] ?? Math.floor(seatsOf(licensed) / size);
+      const even = Math.floor(seatsOf(licensed) / size);
+      const share = licensed.spread === undefined ? even : (licensed.spread[id] ?? 0);
       const given = Math.min(share, next.free);
       if (given <= 0 || this.hasRetired(next, id)) continue;
       const more = allocate(next, id, epoch, given, lifeMs);
@@ -387,7 +388,8 @@ export class Leader {
     }
     if (!answer.ok) return 0;
     const given = (answer.body as { seats: number }).seats;
-    this.view.lower(id, feature, given);
+    // Who gives less than it was asked for has none left, whatever it reported a second ago.
+    this.view.lower(id, feature, given, given < seats);
     await this.member.state.transact({ reads: [allocationKeyOf(feature)] });
     return given;
   }

@@ -115,6 +115,14 @@ export class LicenseKeeper {
     return null;
   }
 
+  /** The license in force; where the store has none any more, this server's own copy. */
+  async inForceOrOwn(): Promise<License | null> {
+    if (this.member.license !== null) return this.member.license.license;
+    const own = await this.member.ports.licenses.readOwn();
+    const checked = own === null ? null : this.check(own);
+    return checked === null || typeof checked === "string" ? null : checked.license;
+  }
+
   /** `PUT /v1/license`. */
   async install(text: string): Promise<LicenseAnswer | Refusal> {
     const checked = this.check(text);

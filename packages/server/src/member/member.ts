@@ -108,6 +108,7 @@ export class Member {
       if (this.seats.isContended(session.feature)) void this.seats.payDebt();
     };
     this.seats.onJournalFailed = (error) => this.breakDown(wordsOf(error));
+    this.guard.onJournalFailed = (error) => this.breakDown(wordsOf(error));
     this.lease.onRenewed = () =>
       void this.seats.reinstate().catch((e: unknown) => this.context.crash(e));
     this.lease.onRetired = () => this.reporter.everything();

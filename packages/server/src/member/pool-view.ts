@@ -85,11 +85,11 @@ export class PoolView {
     return this.reported.get(id)?.features.get(feature)?.unused ?? 0;
   }
 
-  lower(id: string, feature: string, seats: number): void {
+  lower(id: string, feature: string, seats: number, exhausted: boolean): void {
     const features = this.reported.get(id)?.features;
     const known = features?.get(feature);
     if (known === undefined) return;
-    const unused = Math.max(0, known.unused - seats);
+    const unused = exhausted ? 0 : Math.max(0, known.unused - seats);
     features?.set(feature, { ...known, unused, seats: known.seats - seats });
   }
 

@@ -236,6 +236,24 @@ describe("while a session is handed over", () => {
     expect(await client.convert("ada")).toMatchObject({ member: "ada" });
     expect(await pool.client("s2").checkout("bob")).toMatchObject({ refused: "no-seats" });
   });
+
+  test("a revocation goes along with it", async () => {
+    const pool = await Pool.of(ALL, { seats: 1, allTo: "bob" });
+    const client = pool.client("s1");
+    await client.checkout("bob");
+    const bob = pool.process("bob");
+    bob.store.fate = (transaction) =>
+      writesRecord(transaction) ? { kind: "slow", ms: 300 } : { kind: "answered" };
+    const handing = client.heartbeat("ada");
+    await pool.time.pass(50);
+    await revoke(pool, "bob", "s1");
+    await handing;
+    for (const at of ["ada", "bob"]) {
+      const answer = await client.heartbeat(at);
+      expect(answer).toMatchObject({ refused: expect.any(String) as string });
+    }
+    expect(await client.heartbeat("ada")).toMatchObject({ refused: "revoked" });
+  });
 });
 
 describe("while seats are given back", () => {
@@ -305,3 +323,7 @@ test("a longer life in a newer license is never believed longer than it is count
   await pool.time.pass(lifeMs * 0.02 + 3_000);
   expect(await pool.client("s2").checkout("cyd")).toMatchObject({ member: "cyd" });
 });
+
+function revoke(pool: Pool, at: string, session: string): Promise<unknown> {
+  return pool.time.outcome(pool.member(at).release({ session, administrator: true, reason: "x" }));
+}

@@ -2,7 +2,11 @@
  * Notices things that go backwards (design section 4.7): another store, one that was restored from a
  * backup, an own record older than written. Then nothing is granted until an administrator rebuilds the pool.
  */
-import { LIFE_MS_DEFAULT, type MemberRecord as CoreMemberRecord } from "@quorate/core";
+import {
+  type License,
+  LIFE_MS_DEFAULT,
+  type MemberRecord as CoreMemberRecord,
+} from "@quorate/core";
 import type { MemberContext } from "./context.ts";
 import {
   ALLOCATION_PREFIX,
@@ -27,6 +31,8 @@ export class StoreGuard {
   longestLifeMs = LIFE_MS_DEFAULT;
   private epochs: Record<string, number> = {};
   private notedAtMs = Number.NEGATIVE_INFINITY;
+
+  onJournalFailed: (error: unknown) => void = () => {};
 
   private readonly member: MemberContext;
   private readonly lease: LeaseKeeper;
@@ -153,16 +159,18 @@ export class StoreGuard {
         { kind: "fact", name: "epochs", value: JSON.stringify(this.epochs) },
         { kind: "fact", name: "longest-life", value: String(this.longestLifeMs) },
       ])
-      .catch(() => undefined); // A failed journal is noticed by the member's own watch over it.
+      .catch((error: unknown) => this.onJournalFailed(error));
   }
 
   /**
    * `quorate pool rebuild`: a new store id, every epoch above all that store and journal know, and every
    * seat retired with the longest life: the waits free them. One write.
    */
-  async rebuild(): Promise<string | null> {
-    const { state, license } = this.member;
-    if (license === null) return "there is no license to rebuild from";
+  async rebuild(license: License | null): Promise<string | null> {
+    const { state } = this.member;
+    if (license === null) {
+      return "there is no license to rebuild from; install one first: quorate license install FILE --data DIR, and start this server again";
+    }
     const read = await state.transact({ reads: [STORE_KEY, MEMBER_PREFIX, ALLOCATION_PREFIX] });
     if (read.outcome === "unknown") return `the store does not answer: ${read.reason}`;
     this.note();
@@ -184,11 +192,11 @@ export class StoreGuard {
           }),
         });
       }
-      for (const feature of license.license.features) {
+      for (const feature of license.features) {
         const key = ALLOCATION_PREFIX + feature.name;
         const seats = feature.seats + (feature.overdraft ?? 0);
         const record: AllocationRecord = {
-          sequence: license.license.sequence,
+          sequence: license.sequence,
           nonces: state.get<AllocationRecord>(key)?.value.nonces ?? {},
           seats,
           free: 0,
