@@ -21,6 +21,8 @@
  *
  * Members are named by people: all reads go by own properties, so "constructor" is just a name.
  */
+import { MEMBERS_MAX } from "./limits.ts";
+
 export interface AllocationEntry {
   readonly seats: number;
   /** The member's epoch in which the entry may be granted from. */
@@ -122,13 +124,17 @@ export function sourceOf(
   epoch: number,
   session: string,
 ): { readonly member: string; readonly epoch: number } | null {
-  const found = entryFor(record, member, epoch);
-  const next = found === null ? null : own(found.handed ?? {}, session);
-  const at = next === null ? null : splitRetiredKey(next);
-  if (found === null || at === null) return found;
-  // Handed over to itself in a later life would be a circle; a second step is as far as it goes.
-  const last = entryFor(record, at.member, at.epoch);
-  return last ?? at;
+  let source: { readonly member: string; readonly epoch: number } | null = null;
+  let next: { readonly member: string; readonly epoch: number } | null = { member, epoch };
+  // Handed over again and again it may go on; a circle cannot be longer than the members.
+  for (let step = 0; next !== null && step < MEMBERS_MAX; step += 1) {
+    const found = entryFor(record, next.member, next.epoch);
+    if (found === null) return step === 0 ? null : next;
+    source = { member: found.member, epoch: found.epoch };
+    const handed = own(found.handed, session);
+    next = handed === null ? null : splitRetiredKey(handed);
+  }
+  return source;
 }
 
 function entryFor(

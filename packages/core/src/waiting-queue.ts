@@ -57,6 +57,10 @@ export class WaitingQueue {
     }
   }
 
+  ticketOf(session: string): number | null {
+    return this.waiting.get(session)?.ticket ?? null;
+  }
+
   has(session: string): boolean {
     return this.waiting.has(session);
   }

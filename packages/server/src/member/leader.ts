@@ -35,14 +35,11 @@ import type { Seats } from "./seats.ts";
 export type WantAnswer = { readonly session: string; readonly refusal: Refusal | null };
 
 const PLACE_KEPT_MS_MIN = 3_000;
-/** After a fruitless look at every member, the pool is known to be full for this long. */
-const FRUITLESS_MS = 100;
 const CONTENDED_MS = 3_000;
 
 export class Leader {
   private readonly queues = new Map<string, WaitingQueue>();
   private readonly lanes = new Map<string, Promise<unknown>>();
-  private readonly fruitlessUntilMs = new Map<string, number>();
   private keeping = false;
   private term = 0;
 
@@ -85,7 +82,6 @@ export class Leader {
         if (!this.lease.leads()) return;
         if (this.tidied(feature, record) !== record) {
           await this.seats.change(feature, (now) => this.tidied(feature, now), true);
-          this.fruitlessUntilMs.delete(feature);
         }
       }
       const nowMs = this.member.nowMs();
@@ -102,7 +98,6 @@ export class Leader {
   private begin(term: number): void {
     this.term = term;
     this.queues.clear();
-    this.fruitlessUntilMs.clear();
     this.member.ports.log.info("this server leads the pool now", { term });
     this.member.emit("leader-changed", { member: this.member.id, term });
     this.view.begin();
@@ -313,7 +308,7 @@ export class Leader {
     if (queue?.has(want.session) === true) {
       this.seats.contend(feature, CONTENDED_MS);
       const place = queue.place(want.session);
-      const ticket = queue.inOrder().find((each) => each.session === want.session)?.ticket ?? 0;
+      const ticket = queue.ticketOf(want.session) ?? 0;
       return refuse("queued", `place ${place} in the queue for ${feature}`, {
         place,
         ticket: String(ticket),
@@ -355,9 +350,6 @@ export class Leader {
   private async lookEverywhere(feature: string, member: string, want: number): Promise<number> {
     const record = this.member.record(feature)?.value;
     if (record === undefined) return 0;
-    if ((this.fruitlessUntilMs.get(feature) ?? 0) > this.member.nowMs()) {
-      return this.knownUnused(feature, member);
-    }
     const asked = Object.keys(record.allocated).filter(
       (id) =>
         id !== member &&
@@ -365,10 +357,7 @@ export class Leader {
         (entryOf(record, id)?.seats ?? 0) > 0 &&
         this.lease.mayReach(id),
     );
-    const given = await Promise.all(asked.map((id) => this.askBack(id, feature, want)));
-    if (given.every((seats) => seats === 0)) {
-      this.fruitlessUntilMs.set(feature, this.member.nowMs() + FRUITLESS_MS);
-    }
+    await Promise.all(asked.map((id) => this.askBack(id, feature, want)));
     return this.knownUnused(feature, member);
   }
 
