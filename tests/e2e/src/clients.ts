@@ -1,6 +1,5 @@
 /** Programs that use the SDK within the test's process, recorded. */
 import { type CheckoutOptions, nodeClient, type QuorateClient } from "@quorate/client/node";
-import type { Authorization } from "@quorate/client";
 import type { TestContext } from "vitest";
 import { Recorder, type Heard } from "./recorder.ts";
 import type { Pool } from "./pool.ts";
@@ -72,5 +71,3 @@ export class Clients {
 export function sessionsOf(heard: readonly Heard[]): string[] {
   return heard.map(({ authorization }) => authorization.session);
 }
-
-export type { Authorization };

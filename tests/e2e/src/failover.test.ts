@@ -87,7 +87,11 @@ describe.concurrent("failover", { timeout: 90_000 }, () => {
     const renewal = await user.heartbeat(pool.url("c"));
     expect(renewal).toMatchObject({ status: 503, code: "no-majority" });
     expect(renewal?.detail).toMatch(/start the others/);
-    expect((await poolOf(pool.url("c")))?.majority).toEqual({ needed: 2, alive: 1, reached: false });
+    expect((await poolOf(pool.url("c")))?.majority).toEqual({
+      needed: 2,
+      alive: 1,
+      reached: false,
+    });
     pool.launch("a");
     await waitFor("c grants again", async () => {
       const sentMs = nowMs();

@@ -41,7 +41,7 @@ export async function call<T>(
         ...(text === null ? {} : { "content-type": "application/json" }),
         ...sent.headers,
       },
-      body: text,
+      ...(text === null ? {} : { body: text }),
       signal: AbortSignal.timeout(sent.timeoutMs ?? CALL_MS_MAX),
     });
     const answer = await response.text();
@@ -69,7 +69,10 @@ export async function featureOf(url: string, name = "cad"): Promise<FeatureRow |
 }
 
 export async function authorizationsOf(url: string, query = ""): Promise<AuthorizationsPage> {
-  const reply = await call<AuthorizationsPage>("GET", `${url}/v1/authorizations?limit=1000${query}`);
+  const reply = await call<AuthorizationsPage>(
+    "GET",
+    `${url}/v1/authorizations?limit=1000${query}`,
+  );
   if (reply === null || reply.status !== 200) throw new Error(`no list from ${url}`);
   return reply.body;
 }

@@ -7,7 +7,7 @@ import type { KeyObject } from "node:crypto";
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { clientLifeMs, type LicenseFeature, serverLifeMs, timingOf } from "@quorate/core";
+import { type LicenseFeature, serverLifeMs, timingOf } from "@quorate/core";
 import { certificateBytes, type PoolAnswer, signedBytes } from "@quorate/protocol";
 import {
   generatePrivateKey,
@@ -27,7 +27,6 @@ export const LIFE_MS = 12_000;
 /** R: how long a silent server may be taken for alive. */
 export const RETIRE_MS = timingOf(LEASE_MS).retireAfterMs;
 export const SERVER_LIFE_MS = serverLifeMs(LIFE_MS);
-export const CLIENT_LIFE_MS = clientLifeMs(LIFE_MS);
 
 /** How long another leader may take after the old one was retired: jitter, one renewal, a busy machine. */
 export const LEADER_CHANGE_MS = 2_500;
@@ -177,12 +176,14 @@ export class Pool {
 
   flags(id: string, more: readonly string[] = [], bring = true): string[] {
     const port = new URL(this.#urls.get(id) ?? "http://127.0.0.1:0").port || "0";
+    const where = ["--data", this.dataOf(id), "--listen", `127.0.0.1:${port}`];
+    const store = ["--store", `sqlite:${this.storeFile}`, "--lease-ms", String(LEASE_MS)];
+    const keys = ["--vendor-key", this.vendorPublicKey, "--admin-token-file", this.adminTokenFile];
     return [
-      ...["--data", this.dataOf(id), "--listen", `127.0.0.1:${port}`],
-      ...["--vendor-key", this.vendorPublicKey],
+      ...where,
+      ...store,
+      ...keys,
       ...(bring ? ["--license", this.licenseFile] : []),
-      ...["--store", `sqlite:${this.storeFile}`, "--lease-ms", String(LEASE_MS)],
-      ...["--admin-token-file", this.adminTokenFile],
       ...more,
     ];
   }

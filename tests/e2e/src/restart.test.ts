@@ -51,11 +51,11 @@ describe.concurrent("stop and start", { timeout: 120_000 }, () => {
     const pool = await Pool.start(context, { seats: 2 * WORKERS, firstLeader: "a" });
     const clients = await fiftyAtWork(context, pool);
     const held = [...clients.recorder.all];
-    let done = false;
+    const work = new AbortController();
     let checkouts = 0;
     const busy = ["a", "b", "c"].map(async (first) => {
       const order = [first, ...pool.members.filter((id) => id !== first)];
-      while (!done) {
+      while (!work.signal.aborted) {
         const heard = await clients.take(order);
         checkouts += 1;
         await clients.release(heard);
@@ -68,7 +68,7 @@ describe.concurrent("stop and start", { timeout: 120_000 }, () => {
       await waitFor("checkouts while a server is down", () => checkouts > before + 10);
       await pool.up(id);
     }
-    done = true;
+    work.abort();
     // A checkout that had failed would be thrown here.
     await Promise.all(busy);
     await clients.renewedAgain(held);
@@ -83,10 +83,10 @@ describe.concurrent("stop and start", { timeout: 120_000 }, () => {
     const workers = [...clients.recorder.all];
     const answered = new Set(sessionsOf(workers));
     const released = new Set<string>();
-    let dead = false;
-    const load = pool.members.flatMap((id) =>
+    const load = new AbortController();
+    const asking = pool.members.flatMap((id) =>
       [0, 1, 2].map(async () => {
-        for (let turn = 0; !dead && answered.size < 250; turn += 1) {
+        for (let turn = 0; !load.signal.aborted && answered.size < 250; turn += 1) {
           const client = await HandMade.create();
           const sentMs = nowMs();
           const reply = await client.checkout(pool.url(id));
@@ -104,8 +104,8 @@ describe.concurrent("stop and start", { timeout: 120_000 }, () => {
     await waitFor("some load", () => answered.size > 60 && released.size > 5);
     const killedMs = nowMs();
     await pool.kill("a", "b", "c");
-    dead = true;
-    await Promise.all(load);
+    load.abort();
+    await Promise.all(asking);
     await Promise.all(pool.members.map((id) => pool.up(id)));
     const listed = await waitFor("a list with every member", async () => {
       const page = await authorizationsOf(pool.url("b"));

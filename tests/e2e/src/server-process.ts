@@ -5,9 +5,9 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { waitFor } from "./wait.ts";
 
-export const ROOT = fileURLToPath(new URL("../../..", import.meta.url));
+const ROOT = fileURLToPath(new URL("../../..", import.meta.url));
 export const NODE = `${ROOT}/node_modules/.bin/node`;
-export const MAIN = `${ROOT}/packages/cli/src/main.ts`;
+const MAIN = `${ROOT}/packages/cli/src/main.ts`;
 
 const READY_MS_MAX = 20_000;
 const OUTPUT_CHARACTERS_MAX = 200_000;
@@ -68,7 +68,8 @@ export class Program {
   async kill(): Promise<void> {
     if (!this.runs) return;
     this.signal("SIGKILL");
-    await this.ended();
+    // Not its output's end: a program that it started may still hold that.
+    await waitFor(`end of pid ${this.pid}`, () => this.child.signalCode ?? this.child.exitCode);
   }
 }
 
