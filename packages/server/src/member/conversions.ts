@@ -61,7 +61,8 @@ interface FreeWant {
 
 const BUSY = refuse("busy", "the session is being granted; try again", { retryAfterMs: 50 });
 const NONCES_MAX = 100_000;
-const BATCH_MAX = 2_000;
+/** Moved by one write: a few milliseconds of work for the event loop. */
+const BATCH_MAX = 500;
 
 export class Conversions {
   private readonly nonces = new Map<string, { nonce: string; from: string; untilMs: number }>();

@@ -27,7 +27,7 @@ import {
   type Session,
   setLife,
 } from "@quorate/core";
-import type { EndReason, JournalEntry } from "../journal/journal.ts";
+import { APPEND_ENTRIES_MAX, type EndReason, type JournalEntry } from "../journal/journal.ts";
 import type { MemberContext } from "./context.ts";
 import { type AllocationRecord, allocationKeyOf, LEADER_KEY } from "./keys.ts";
 import type { LeaseKeeper } from "./lease-keeper.ts";
@@ -232,7 +232,13 @@ export class Seats {
   async write(entries: readonly JournalEntry[]): Promise<Refusal | null> {
     if (entries.length === 0) return null;
     try {
-      await this.member.ports.journal.append(entries);
+      const appends: Promise<void>[] = [];
+      for (let from = 0; from < entries.length; from += APPEND_ENTRIES_MAX) {
+        appends.push(
+          this.member.ports.journal.append(entries.slice(from, from + APPEND_ENTRIES_MAX)),
+        );
+      }
+      await Promise.all(appends);
       return null;
     } catch (error) {
       this.onJournalFailed(error);
