@@ -128,6 +128,10 @@ export function refusedWhileBelieving(
   // Only the server that keeps the session can end it: another one may have an older license, or be none of
   // the pool at all.
   const atHome = asked.server === state.authorization.server;
+  // The short heartbeat means nothing to a server that lost its journal; the token tells it all.
+  if (atHome && state.name === "held" && refusal.refused === "bad-request") {
+    return moveOn(recover(left), now, random);
+  }
   if (atHome && next === "stop") return refuseForGood(left, refusal);
   if (atHome && next === "over") return lose(left, refusal.refused);
   if (refusal.refused !== "busy") return moveOn(recover(left), now, random);

@@ -406,6 +406,10 @@ export class Leader {
     const exact = queue !== undefined && queue.size > 0;
     if (plan === null) return false;
     await Promise.all(plan.asks.map(({ member: id, seats }) => this.askBack(id, feature, seats)));
+    // Reports are a second old: if those who were asked had less, everybody is asked.
+    if ((this.member.record(feature)?.value.free ?? 0) < need) {
+      await this.lookEverywhere(feature, member, need);
+    }
     const aim = exact ? need : plan.asks.reduce((sum, each) => sum + each.seats, plan.fromFree);
     const lifeMs = effectiveLifeMs(
       this.member.feature(feature)?.lifeMs,
