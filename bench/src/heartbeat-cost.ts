@@ -113,6 +113,7 @@ async function memberWith(sessions: number): Promise<Held> {
       url: "http://127.0.0.1:1",
       key: publicKey,
       certifiedBy: null,
+      journalFile: null,
       priority: 0,
       leaseMs: 5_000,
       onExit: ({ reason }) => {

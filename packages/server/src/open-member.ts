@@ -7,6 +7,8 @@
  *   <data>/journal.db                authorizations and usage history
  */
 import type { KeyObject } from "node:crypto";
+import { statSync } from "node:fs";
+import { join } from "node:path";
 import type { MemberCertificate } from "@quorate/protocol";
 import { shortestLeaseMs } from "@quorate/core";
 import { createHttpServer } from "./http/http-server.ts";
@@ -19,7 +21,7 @@ import { sign } from "./keys/node-keys.ts";
 import { Member } from "./member/member.ts";
 import type { Log } from "./member/ports.ts";
 import { createRuntime } from "./runtime.ts";
-import { openSqliteStore } from "./store/sqlite-store.ts";
+import { type StoreChoice, openStore } from "./store/open-store.ts";
 
 export interface OpenMemberOptions {
   readonly folder: string;
@@ -34,10 +36,12 @@ export interface OpenMemberOptions {
   readonly port: number;
   /** What others call; null: the address it listens on. */
   readonly advertise: string | null;
-  readonly storeFile: string;
+  readonly store: StoreChoice;
   readonly priority: number;
   readonly leaseMs: number;
   readonly adminToken: string | null;
+  /** Where the built web console is; null: none is served. */
+  readonly consoleFolder?: string | null;
   readonly log: Log;
   /** The member has ended by itself; everything is closed already. */
   readonly onEnd: (exit: { readonly code: number; readonly reason: string }) => void;
@@ -58,7 +62,11 @@ const STOP_MS_MAX = 8_000;
 /** Throws `ForPeople`, `FolderLockedError`, `JournalFailedError` or `StoreLostError`, each with words for people. */
 export async function openMember(options: OpenMemberOptions): Promise<OpenMember> {
   const journal = await openSqliteJournal(options.folder);
-  const store = await openSqliteStore(options.storeFile);
+  const warn = (sentence: string): void => options.log.warn(sentence);
+  const store = await openStore(options.store, warn).catch(async (error: unknown) => {
+    await journal.close();
+    throw error;
+  });
   const least = shortestLeaseMs(options.leaseMs, store.failoverGapMs);
   if (least !== null) {
     await Promise.all([journal.close(), store.close()]);
@@ -73,6 +81,7 @@ export async function openMember(options: OpenMemberOptions): Promise<OpenMember
     url: options.advertise ?? "",
     key: options.publicKey,
     certifiedBy: options.certificate?.signature.key ?? null,
+    journalFile: identityOf(join(options.folder, "journal.db")),
     priority: options.priority,
     leaseMs: options.leaseMs,
     onExit: (exit: { code: number; reason: string }): void => {
@@ -99,6 +108,7 @@ export async function openMember(options: OpenMemberOptions): Promise<OpenMember
     log: options.log,
     host: options.host,
     port: options.port,
+    consoleFolder: options.consoleFolder ?? null,
   }).catch(async (error: unknown) => {
     await Promise.all([journal.close(), store.close()]);
     throw error;
@@ -128,4 +138,10 @@ export async function openMember(options: OpenMemberOptions): Promise<OpenMember
       await close();
     },
   };
+}
+
+/** A copy of a file has another inode than the file, wherever it was copied to. */
+function identityOf(file: string): string {
+  const { dev, ino } = statSync(file, { bigint: true });
+  return `${dev}:${ino}`;
 }

@@ -3,10 +3,17 @@
  * a service manager that starts it again.
  */
 import type { Answer } from "@quorate/protocol";
-import { isRefusal } from "@quorate/core";
-import { Member, type MemberApi, type MemberOptions, type MemberPorts } from "./server-parts.ts";
+import { isRefusal, type Refusal } from "@quorate/core";
+import {
+  Member,
+  type MemberApi,
+  type MemberOptions,
+  type MemberPorts,
+  unusedAt,
+} from "./server-parts.ts";
 import type { LicenseFile, TokenRegistry } from "./fake-tokens.ts";
 import type { Oracles } from "./oracles.ts";
+import type { ProtocolOracles } from "./protocol-oracles.ts";
 import type { Random } from "./random.ts";
 import type { Story } from "./story.ts";
 import type { VirtualDisk } from "./virtual-disk.ts";
@@ -19,6 +26,7 @@ export interface PoolWorld {
   readonly store: VirtualStoreServer;
   readonly tokens: TokenRegistry;
   readonly oracles: Oracles;
+  readonly protocol: ProtocolOracles;
   readonly story: Story;
   readonly leaseMs: number;
   hostAt(url: string): Host<MemberApi> | null;
@@ -83,6 +91,15 @@ export class VirtualMember implements Host<MemberApi> {
     return this.#run?.member ?? null;
   }
 
+  /** Null while it may grant. */
+  readiness(): Refusal | { readonly refused: "no-process" } | null {
+    return this.#run === null ? { refused: "no-process" } : this.#run.member.readiness();
+  }
+
+  unused(feature: string): number {
+    return this.#run === null ? 0 : unusedAt(this.#run.member, feature);
+  }
+
   start(): void {
     if (this.#run !== null || !this.mayRun) return;
     this.#runs += 1;
@@ -96,6 +113,7 @@ export class VirtualMember implements Host<MemberApi> {
       url: this.url,
       key: keyOf(this.id),
       certifiedBy: null,
+      journalFile: null,
       priority: this.#priority,
       leaseMs: this.#world.leaseMs,
       onExit: ({ code, reason }) => {
@@ -179,16 +197,29 @@ export class VirtualMember implements Host<MemberApi> {
 
   /** What others reach: the same calls, with the oracles looking at every positive answer. */
   #watched(member: Member, process: VirtualProcess): MemberApi {
-    const { oracles } = this.#world;
+    const { oracles, protocol } = this.#world;
     const look = (answer: Answer): Answer => {
-      if (process.isAlive() && !isRefusal(answer)) oracles.answered(this.id, answer);
+      if (process.isAlive() && !isRefusal(answer)) {
+        oracles.answered(this.id, answer);
+        protocol.answered(this.id);
+      }
       return answer;
+    };
+    const lookAtHeartbeat = (session: string, answer: Answer): Answer => {
+      if (process.isAlive() && isRefusal(answer) && answer.refused === "confirm") {
+        protocol.confirmAsked(this.id, session, answer.nonce ?? "");
+      }
+      return look(answer);
     };
     return {
       id: member.id,
       readiness: () => member.readiness(),
       checkout: async (request) => look(await member.checkout(copyOf(request))),
-      heartbeat: async (request) => look(await member.heartbeat(copyOf(request))),
+      heartbeat: async (request) => {
+        const { session, confirm } = request;
+        if (confirm !== undefined) protocol.confirmGiven(this.id, session, confirm);
+        return lookAtHeartbeat(session, await member.heartbeat(copyOf(request)));
+      },
       release: (request) => member.release(copyOf(request)),
       authorizations: (query) => member.authorizations(query),
       features: () => member.features(),

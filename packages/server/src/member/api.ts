@@ -51,6 +51,11 @@ export interface MemberOptions {
   readonly key: string;
   /** The pool key that certified this member; null when none did. */
   readonly certifiedBy: string | null;
+  /**
+   * Tells the journal's file from a copy of it: what was published of the journal lags by a renewal, so a copy
+   * made within that time before a kill would pass for whole. Null where there is no file.
+   */
+  readonly journalFile: string | null;
   /** Higher leads first. */
   readonly priority: number;
   readonly leaseMs: number;

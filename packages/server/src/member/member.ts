@@ -186,6 +186,7 @@ export class Member {
         // Until the record bears the new mark, the one it bears proves as much.
         { kind: "fact", name: "previous-mark", value: this.provenMark },
         { kind: "fact", name: "mark", value: this.mark },
+        { kind: "fact", name: "journal-file", value: this.context.options.journalFile ?? "" },
       ]);
     } catch (error) {
       this.breakDown(wordsOf(error));
@@ -219,7 +220,9 @@ export class Member {
     const whole =
       record === null
         ? recovered.sessions.length === 0
-        : journalIsWhole({ mark, sequence: recovered.sequence }, record);
+        : journalIsWhole({ mark, sequence: recovered.sequence }, record) &&
+          // After a stop on purpose the published sequence is the last one, and a copy is as good.
+          (record.state === "stopped" || this.isSameFile(recovered));
     if (!whole) {
       // Whatever this journal says from now on, it cannot prove anything of the epochs before.
       this.seats.trustedFrom = (record?.epoch ?? 0) + 1;
@@ -235,6 +238,12 @@ export class Member {
     for (const hold of recovered.holds) ledger.restoreHold(hold);
     const untilMs = this.context.nowMs() + 2 * this.context.timing.leaseMs * 6;
     for (const { session, n } of recovered.tombstones) ledger.restoreTombstone(session, n, untilMs);
+  }
+
+  private isSameFile(recovered: Recovered): boolean {
+    const before = recovered.facts.get("journal-file") ?? "";
+    const { journalFile } = this.context.options;
+    return before === "" || journalFile === null || before === journalFile;
   }
 
   /** The longest life that any entry of this member allows. */

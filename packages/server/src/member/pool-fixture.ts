@@ -111,6 +111,7 @@ export class Pool {
         url: `http://${id}`,
         key: `key of ${id}`,
         certifiedBy: null,
+        journalFile: null,
         priority: id === "ada" ? 1 : 0,
         leaseMs: LEASE_MS,
         onExit: (exit) => {
