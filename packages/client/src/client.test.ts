@@ -214,6 +214,17 @@ describe("when the own server dies", () => {
     expect((second?.atMs ?? 0) - (first?.atMs ?? 0)).toBe(10);
   });
 
+  test("a server that lost its journal is told the token, and nothing is lost", async () => {
+    const { authorization, heard } = await held(["a"]);
+    world.server("a").script = ({ request }) =>
+      "token" in request ? undefined : refuse("bad-request", "send its token");
+    await world.pass(25_000);
+    expect(heard).toEqual([]);
+    expect(authorization.held).toBe(true);
+    const beats = world.callsTo("a", "heartbeat").map(({ request }) => "token" in request);
+    expect(beats).toEqual([false, true]);
+  });
+
   test("a busy server is asked again after the pause it names, and the session stays there", async () => {
     const { authorization, heard } = await held(["a", "b"]);
     let refused = 0;
