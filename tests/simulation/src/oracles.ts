@@ -43,6 +43,8 @@ export class Oracles {
   #violation: Violation | null = null;
 
   #nobodyMayLose: boolean;
+  /** Somebody began to believe, or believes for longer. */
+  onBelief: () => void = () => {};
 
   constructor(
     scheduler: Scheduler,
@@ -89,11 +91,13 @@ export class Oracles {
   /** The program was told that it has its seats. */
   began(belief: Belief): void {
     belief.began();
+    this.onBelief();
     this.#checkSeats();
   }
 
   /** Some client heard that its authorization goes on. */
   renewed(): void {
+    this.onBelief();
     this.#checkSeats();
   }
 
@@ -133,6 +137,11 @@ export class Oracles {
     if (this.#disks.get(member)?.isKnown(granted.session) !== true) {
       this.violated("I6", `${member} answered for ${granted.session}, which its journal lacks`);
     }
+  }
+
+  /** Of all programs that run. */
+  beliefs(): Iterable<Belief> {
+    return this.#beliefs;
   }
 
   afterEvent(): void {

@@ -10,5 +10,14 @@ export type * from "../../../packages/server/src/journal/journal-state.ts";
 export type * from "../../../packages/server/src/member/api.ts";
 export type * from "../../../packages/server/src/member/ports.ts";
 export type { TokenClaims } from "@quorate/protocol";
-export { Member } from "../../../packages/server/src/member/member.ts";
+import { Member } from "../../../packages/server/src/member/member.ts";
+import { Seats } from "../../../packages/server/src/member/seats.ts";
+export { Member };
 export { JournalFailedError } from "../../../packages/server/src/journal/journal.ts";
+
+/** Seats that a member takes for unused at this moment. Only an oracle may look into a member like this. */
+export function unusedAt(member: Member, feature: string): number {
+  const inside: unknown = Reflect.get(member, "seats");
+  if (!(inside instanceof Seats)) throw new Error("a member has no seats any more");
+  return inside.unused(feature);
+}

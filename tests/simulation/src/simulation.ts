@@ -12,6 +12,7 @@ import { Faults } from "./faults.ts";
 import { checkLiveness } from "./liveness.ts";
 import { Oracles, Violation } from "./oracles.ts";
 import { profileOf, type Profile } from "./profile.ts";
+import { ProtocolOracles } from "./protocol-oracles.ts";
 import { Random } from "./random.ts";
 import { Scheduler } from "./scheduler.ts";
 import { Story } from "./story.ts";
@@ -86,6 +87,7 @@ export class Simulation {
   readonly scheduler = new Scheduler();
   readonly story: Story;
   readonly oracles: Oracles;
+  readonly protocol: ProtocolOracles;
   readonly network: VirtualNetwork;
   readonly store: VirtualStoreServer;
   readonly members: VirtualMember[] = [];
@@ -108,6 +110,14 @@ export class Simulation {
     const timing = timingOf(this.profile.leaseMs);
     const disks = new Map<string, VirtualDisk>();
     this.oracles = new Oracles(this.scheduler, timing, disks, this.profile.calm);
+    this.protocol = new ProtocolOracles({
+      nowMs: () => this.scheduler.nowMs(),
+      timing,
+      members: this.members,
+      beliefs: () => this.oracles.beliefs(),
+      violated: (rule, what) => this.oracles.violated(rule, what),
+    });
+    this.oracles.onBelief = () => this.protocol.beliefChanged();
     this.network = new VirtualNetwork(this.scheduler, this.random.stream("network"), (error) =>
       this.oracles.thrown(error),
     );
@@ -116,14 +126,16 @@ export class Simulation {
       this.scheduler,
       this.network,
       this.random.stream("store"),
-      (by, transaction, revision) => {
+      (by, transaction, revision, sentMs) => {
         const keys = transaction.puts.map(({ key, value }) =>
           key.startsWith("allocation/") ? `${key} ${value}` : key,
         );
         this.story.tell(by, `writes ${revision} ${keys.join(" ")}`);
         this.oracles.storeApplied(transaction);
+        this.protocol.storeApplied(by, transaction, sentMs);
       },
     );
+    this.store.onHandled = (by) => this.protocol.storeHandled(by);
     this.#tokens = new TokenRegistry(this.random.stream("tokens"));
     this.#license = { sequence: 1, text: this.#licenseOf(1, this.profile.features) };
     this.#olderLicense = this.#license.text;
@@ -178,7 +190,12 @@ export class Simulation {
 
   /** Runs until `done`, at most until the true time `untilMs`. */
   runUntil(untilMs: number, done: () => boolean): Promise<void> {
-    return this.scheduler.run({ untilMs, done, afterEvent: () => this.oracles.afterEvent() });
+    return this.scheduler.run({ untilMs, done, afterEvent: () => this.#afterEvent() });
+  }
+
+  #afterEvent(): void {
+    this.protocol.afterEvent();
+    this.oracles.afterEvent();
   }
 
   runFor(ms: number): Promise<void> {
@@ -191,6 +208,7 @@ export class Simulation {
       store: this.store,
       tokens: this.#tokens,
       oracles: this.oracles,
+      protocol: this.protocol,
       story: this.story,
       leaseMs: this.profile.leaseMs,
       hostAt: (url) => this.members.find((member) => member.url === url) ?? null,
@@ -200,6 +218,7 @@ export class Simulation {
       const id = MEMBER_NAMES[index] ?? `m${index}`;
       const random = this.random.stream(`member ${id}`);
       const disk = new VirtualDisk(this.scheduler, random.stream("disk"));
+      disk.onAppend = (entries) => this.protocol.journalAppended(id, entries);
       disks.set(id, disk);
       const machine = this.#machine(id, random, true);
       const file = new LicenseFile(this.#license.text);

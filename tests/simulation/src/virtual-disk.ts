@@ -30,6 +30,8 @@ export class VirtualDisk {
   readonly #sessions = new Map<string, KnownSession>();
   readonly #scheduler: Scheduler;
   readonly #random: Random;
+  /** Hears of entries when they are handed over, long before they are synced. */
+  onAppend: (entries: readonly JournalEntry[]) => void = () => {};
 
   constructor(scheduler: Scheduler, random: Random) {
     this.#scheduler = scheduler;
@@ -60,6 +62,7 @@ export class VirtualDisk {
     return {
       recover: () => this.#later(process, () => journal.recover()),
       append: (entries) => {
+        this.onAppend(entries);
         const synced = journal.append(entries);
         // The same batches as the journal's: one runs, one gathers.
         if (entries.length > 0) {

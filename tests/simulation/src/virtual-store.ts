@@ -23,6 +23,8 @@ export interface StoreWeather {
   lostAnswerShare: number;
 }
 
+type OnApplied = (by: string, transaction: Transaction, revision: number, sentMs: number) => void;
+
 export class VirtualStoreServer {
   readonly backing: MemoryStore;
   readonly weather: StoreWeather = {
@@ -36,14 +38,16 @@ export class VirtualStoreServer {
   readonly #network: VirtualNetwork;
   readonly #random: Random;
   /** Sees each transaction when it was applied, in the order of revisions. */
-  readonly #onApplied: (by: string, transaction: Transaction, revision: number) => void;
+  readonly #onApplied: OnApplied;
+  /** Hears of every transaction that is handled, before it is. */
+  onHandled: (by: string) => void = () => {};
 
   constructor(
     backing: MemoryStore,
     scheduler: Scheduler,
     network: VirtualNetwork,
     random: Random,
-    onApplied: (by: string, transaction: Transaction, revision: number) => void,
+    onApplied: OnApplied,
   ) {
     this.backing = backing;
     this.#scheduler = scheduler;
@@ -89,13 +93,15 @@ export class VirtualStoreServer {
       const there = this.#network.trip(process.machine.name, STORE_MACHINE);
       if (there === null) return;
       const sent = copyOf(transaction);
+      const sentMs = this.#scheduler.nowMs();
       this.#scheduler.after(there + this.#lateMs(), () => {
         if (this.#scheduler.nowMs() < this.weather.awayUntilMs) return;
         if (over) this.counts.appliedLate += 1;
+        this.onHandled(process.name);
         const outcome = this.backing.apply(sent);
         const writes = sent.puts.length + (sent.deletes?.length ?? 0);
         if (outcome.outcome === "applied" && writes > 0) {
-          this.#onApplied(process.name, sent, outcome.revision);
+          this.#onApplied(process.name, sent, outcome.revision, sentMs);
         }
         settle(() => resolve(outcome));
       });

@@ -1,0 +1,334 @@
+/**
+ * Oracles that see a broken rule before it has done harm. An over-issue needs a client that takes the seat
+ * in the right second; these look at what would let it happen, after every event and in true time.
+ *
+ * - issuable: what clients believe in, and what members could grant at this moment, is never more than what
+ *   the record says is out (I1 before anybody has asked for the seat).
+ * - fence: no epoch is raised while its member may still grant in it, and no answer leaves after (4.1).
+ * - patience: nobody is retired by a member that has not looked at it all the time (4.1, the gap rule).
+ * - leader: only the leader takes free seats or gives them to others (4.2, 4.3).
+ * - confirm: a retired seat moves only for a session of that very entry that has confirmed (4.4.3).
+ * - hold: a session that was moved ends with the rest of its wait (4.4.3).
+ */
+import { serverLifeMs, type Timing } from "@quorate/core";
+import type { Belief } from "./belief.ts";
+import type { JournalEntry, Transaction } from "./server-parts.ts";
+import type { VirtualMember } from "./virtual-member.ts";
+
+export interface ProtocolWorld {
+  readonly nowMs: () => number;
+  readonly timing: Timing;
+  readonly members: readonly VirtualMember[];
+  readonly beliefs: () => Iterable<Belief>;
+  readonly violated: (rule: string, what: string) => void;
+}
+
+export class ProtocolOracles {
+  readonly #world: ProtocolWorld;
+  readonly #epochs = new Map<string, { readonly epoch: number; readonly state: string }>();
+  readonly #records = new Map<string, RecordShape>();
+  /** True times at which the store handled something of a member, oldest first. */
+  readonly #reads = new Map<string, number[]>();
+  readonly #sessions = new Map<string, Journaled>();
+  #leader = "";
+  #changed = true;
+
+  constructor(world: ProtocolWorld) {
+    this.#world = world;
+  }
+
+  /** Every transaction of a member that reached the store, also one that was rejected. */
+  storeHandled(by: string): void {
+    const times = this.#reads.get(by) ?? [];
+    times.push(this.#world.nowMs());
+    if (times.length > READS_KEPT_MAX) times.splice(0, READS_KEPT_MAX / 2);
+    this.#reads.set(by, times);
+  }
+
+  storeApplied(by: string, transaction: Transaction, sentMs: number): void {
+    this.#changed = true;
+    const rebuilt = transaction.puts.some(({ key }) => key === "store");
+    for (const { key, value } of transaction.puts) {
+      if (key.startsWith(MEMBER)) {
+        const next: MemberShape = JSON.parse(value);
+        this.#memberWritten(by, key.slice(MEMBER.length), next, sentMs, rebuilt);
+      } else if (key.startsWith(ALLOCATION)) {
+        const next: RecordShape = JSON.parse(value);
+        if (!rebuilt) this.#recordWritten(by, key.slice(ALLOCATION.length), next);
+        this.#records.set(key.slice(ALLOCATION.length), next);
+      } else if (key === "leader") {
+        const next: { readonly member: string } = JSON.parse(value);
+        this.#leader = next.member;
+      }
+    }
+  }
+
+  /** A positive answer leaves. */
+  answered(member: string): void {
+    this.#changed = true;
+    const record = this.#epochs.get(member);
+    if (record === undefined || record.state === "active") return;
+    this.#world.violated(
+      "fence",
+      `${member} answered though its record says ${record.state}, epoch ${record.epoch}`,
+    );
+  }
+
+  beliefChanged(): void {
+    this.#changed = true;
+  }
+
+  confirmAsked(member: string, session: string, nonce: string): void {
+    this.#journaled(member, session).asked = nonce;
+  }
+
+  confirmGiven(member: string, session: string, nonce: string): void {
+    const journaled = this.#journaled(member, session);
+    if (journaled.asked !== nonce) return;
+    journaled.confirmedMs = this.#world.nowMs();
+  }
+
+  journalAppended(member: string, entries: readonly JournalEntry[]): void {
+    this.#changed = true;
+    for (const entry of entries) {
+      if (entry.kind === "grant") {
+        const journaled = this.#journaled(member, entry.session);
+        journaled.seats = entry.seats;
+        journaled.from = entry.holdMs > 0 ? entry.convertedFrom : null;
+        if (entry.holdMs === 0) journaled.heldUntilMs = 0;
+        this.#place(entry.session, `${member}/${entry.epoch}`);
+      } else if (entry.kind === "adopt") {
+        const from = `${member}/${entry.fromEpoch}`;
+        for (const places of this.#places.values()) {
+          if (places.has(from)) places.add(`${member}/${entry.toEpoch}`);
+        }
+      } else if (entry.kind === "end") {
+        this.#ended(member, entry);
+      }
+    }
+  }
+
+  afterEvent(): void {
+    if (!this.#changed) return;
+    this.#changed = false;
+    for (const [feature, record] of this.#records) this.#checkIssuable(feature, record);
+  }
+
+  // ---- issuable -------------------------------------------------------------------------------------
+
+  #checkIssuable(feature: string, record: RecordShape): void {
+    let believed = 0;
+    for (const belief of this.#world.beliefs()) {
+      if (belief.feature === feature && belief.believes()) believed += belief.seats;
+    }
+    if (believed === 0) return;
+    let unused = 0;
+    for (const member of this.#world.members) {
+      if (member.readiness() === null) unused += Math.max(0, member.unused(feature));
+    }
+    const out = record.seats + record.debt - record.free;
+    if (believed + unused <= out) return;
+    this.#world.violated(
+      "issuable",
+      `clients believe in ${believed} seats of ${feature} and ${unused} more may be granted at once, ` +
+        `but ${out} are out: ${JSON.stringify(record)}`,
+    );
+  }
+
+  // ---- member records -------------------------------------------------------------------------------
+
+  #memberWritten(
+    by: string,
+    id: string,
+    next: MemberShape,
+    sentMs: number,
+    rebuilt: boolean,
+  ): void {
+    const last = this.#epochs.get(id);
+    this.#epochs.set(id, { epoch: next.epoch, state: next.state });
+    if (last === undefined || next.epoch <= last.epoch || rebuilt) return;
+    for (const member of this.#world.members) {
+      if (member.id !== id || member.readiness() !== null) continue;
+      this.#world.violated(
+        "fence",
+        `${by} raised ${id} to epoch ${next.epoch} while ${id} may still grant in ${last.epoch}`,
+      );
+    }
+    if (by !== id && next.state === "retired") this.#checkPatience(by, id, sentMs);
+  }
+
+  /** The observer's answers may each come one deadline late; its clock may be fast or slow. */
+  #checkPatience(by: string, id: string, sentMs: number): void {
+    const { retireAfterMs, readGapMsMax, callDeadlineMs } = this.#world.timing;
+    const gapMs = (readGapMsMax + callDeadlineMs) * SLOW;
+    let laterMs = sentMs;
+    for (const atMs of (this.#reads.get(by) ?? []).filter((each) => each <= sentMs).reverse()) {
+      if (laterMs - atMs > gapMs) {
+        this.#world.violated(
+          "patience",
+          `${by} retired ${id} though it read nothing for ${Math.round(laterMs - atMs)} ms`,
+        );
+        return;
+      }
+      laterMs = atMs;
+      if (sentMs - atMs > retireAfterMs / SLOW) return;
+    }
+  }
+
+  // ---- records of allocations -------------------------------------------------------------------------
+
+  #recordWritten(by: string, feature: string, next: RecordShape): void {
+    const last = this.#records.get(feature);
+    for (const key of Object.keys(next.retired)) {
+      const [member = "", epoch] = key.split("/");
+      const present = this.#epochs.get(member)?.epoch;
+      if (present === undefined || Number(epoch) < present) continue;
+      this.#world.violated("fence", `${by} retired ${key} while that epoch runs`);
+    }
+    if (last === undefined || next.sequence !== last.sequence) return;
+    if (this.#leader !== by && next.free < last.free) {
+      this.#world.violated("leader", `${by} took free seats of ${feature}, ${this.#leader} leads`);
+    }
+    for (const [member, entry] of Object.entries(next.allocated)) {
+      const before = last.allocated[member]?.seats ?? 0;
+      if (entry.seats <= before || member === by) continue;
+      if (this.#leader === by || this.#leader === member) continue;
+      this.#world.violated(
+        "leader",
+        `${by} gave seats of ${feature} to ${member}, ${this.#leader} leads`,
+      );
+    }
+    this.#checkMoved(by, feature, last, next);
+  }
+
+  /** Seats that went from another member's retired entry into the writer's own. */
+  #checkMoved(by: string, feature: string, last: RecordShape, next: RecordShape): void {
+    const own = last.allocated[by];
+    const grew = (next.allocated[by]?.seats ?? 0) - (own?.seats ?? 0);
+    if (own === undefined || grew <= 0 || next.free !== last.free || next.debt !== last.debt) {
+      return;
+    }
+    for (const [key, before] of this.#retiredOf(last)) {
+      const [member = ""] = key.split("/");
+      const seats = before.seats - (this.#retiredOf(next).get(key)?.seats ?? 0);
+      if (member === by || seats <= 0) continue;
+      let confirmed = 0;
+      for (const [session, journaled] of this.#sessionsAt(by)) {
+        if (journaled.from !== key || journaled.confirmedMs === null) continue;
+        if (!this.#wasAt(session, key, before, last)) continue;
+        confirmed += journaled.seats;
+        journaled.heldUntilMs = journaled.confirmedMs + serverLifeMs(before.lifeMs) / SLOW;
+        journaled.confirmedMs = null;
+      }
+      if (confirmed >= seats) continue;
+      this.#world.violated(
+        "confirm",
+        `${by} moved ${seats} seats of ${feature} out of ${key}, ${confirmed} of them for sessions of it that confirmed`,
+      );
+    }
+  }
+
+  /** With entries of epochs that are over and still stand among the allocated. */
+  #retiredOf(record: RecordShape): Map<string, EntryShape> {
+    const retired = new Map(Object.entries(record.retired));
+    for (const [member, entry] of Object.entries(record.allocated)) {
+      const { epoch } = entry;
+      if (epoch !== undefined && epoch < (this.#epochs.get(member)?.epoch ?? 0)) {
+        retired.set(`${member}/${epoch}`, entry);
+      }
+    }
+    return retired;
+  }
+
+  /** Journaled there, taken along by a whole entry, or handed over to it. */
+  #wasAt(session: string, key: string, entry: EntryShape, record: RecordShape): boolean {
+    const places = this.#places.get(session) ?? new Set<string>();
+    if (places.has(key)) return true;
+    const [member = "", epoch] = key.split("/");
+    const since = entry.since ?? Number(epoch);
+    for (const place of places) {
+      const [at, then] = place.split("/");
+      if (at === member && Number(then) >= since && Number(then) <= Number(epoch)) return true;
+    }
+    const entries = [...Object.values(record.allocated), ...Object.values(record.retired)];
+    return entries.some((each) => each.handed?.[session] !== undefined);
+  }
+
+  // ---- journals ---------------------------------------------------------------------------------------
+
+  #ended(member: string, entry: JournalEntry & { kind: "end" }): void {
+    const journaled = this.#journaled(member, entry.session);
+    const leftMs = journaled.heldUntilMs - this.#world.nowMs();
+    journaled.heldUntilMs = 0;
+    journaled.from = null;
+    if (entry.reason === "handed-over" || leftMs <= HOLD_SLACK_MS) return;
+    if (entry.holdMs >= leftMs / SLOW - HOLD_SLACK_MS) return;
+    this.#world.violated(
+      "hold",
+      `${member} ended ${entry.session} and holds its seat for ${entry.holdMs} of ${Math.round(leftMs)} ms`,
+    );
+  }
+
+  readonly #places = new Map<string, Set<string>>();
+
+  #place(session: string, place: string): void {
+    const places = this.#places.get(session) ?? new Set<string>();
+    places.add(place);
+    this.#places.set(session, places);
+  }
+
+  #journaled(member: string, session: string): Journaled {
+    const key = `${member} ${session}`;
+    let journaled = this.#sessions.get(key);
+    if (journaled === undefined) {
+      journaled = { seats: 0, from: null, asked: "", confirmedMs: null, heldUntilMs: 0 };
+      this.#sessions.set(key, journaled);
+    }
+    return journaled;
+  }
+
+  *#sessionsAt(member: string): Iterable<[string, Journaled]> {
+    for (const [key, journaled] of this.#sessions) {
+      if (key.startsWith(`${member} `)) yield [key.slice(member.length + 1), journaled];
+    }
+  }
+}
+
+/** One session at one member. */
+interface Journaled {
+  seats: number;
+  /** The entry that it is being moved out of, as journaled with a hold. */
+  from: string | null;
+  asked: string;
+  confirmedMs: number | null;
+  heldUntilMs: number;
+}
+
+interface MemberShape {
+  readonly epoch: number;
+  readonly state: string;
+}
+
+interface EntryShape {
+  readonly seats: number;
+  readonly lifeMs: number;
+  readonly epoch?: number;
+  readonly since?: number;
+  readonly handed?: Readonly<Record<string, string>>;
+}
+
+interface RecordShape {
+  readonly sequence: number;
+  readonly seats: number;
+  readonly free: number;
+  readonly debt: number;
+  readonly allocated: Readonly<Record<string, EntryShape>>;
+  readonly retired: Readonly<Record<string, EntryShape>>;
+}
+
+const MEMBER = "member/";
+const ALLOCATION = "allocation/";
+/** Two clocks, one as slow and the other as fast as allowed. */
+const SLOW = 1.021;
+const HOLD_SLACK_MS = 1_000;
+const READS_KEPT_MAX = 1_000;
