@@ -12,6 +12,10 @@ const QUIET = "--disable-warning=ExperimentalWarning";
 
 if (Number(process.versions.node.split(".")[0]) >= NODE_MAJOR_MIN) {
   silenceExperimentalWarnings();
+  // Started by the branch below: who kills the door must not leave the house running with nobody to stop it.
+  process.on("disconnect", () => process.kill(process.pid, "SIGKILL"));
+  // Listening alone must not keep a command from ending.
+  process.channel?.unref();
   await import("../src/main.ts");
 } else {
   startNewerNode();
@@ -37,13 +41,14 @@ function startNewerNode() {
     process.exit(1);
   }
   const child = spawn(node, [QUIET, fileURLToPath(import.meta.url), ...process.argv.slice(2)], {
-    stdio: "inherit",
+    // The channel carries nothing. It tells the child that this process is gone, however it went.
+    stdio: ["inherit", "inherit", "inherit", "ipc"],
     shell: false,
   });
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) {
     process.on(signal, () => {
       // A terminal sends Ctrl-C to both of us; a second one would mean "at once" to the child.
-      if (signal !== "SIGINT" || process.stdin.isTTY !== true) child.kill(signal);
+      if (signal !== "SIGINT" || !process.stdin.isTTY) child.kill(signal);
     });
   }
   child.on("error", (error) => {

@@ -10,7 +10,7 @@ export const EXIT = {
   usage: 2,
   /** Refused by the license or a policy, or no seat is free. */
   denied: 3,
-  /** No server answered. */
+  /** No server answered, or none may grant at the moment: worth another try. */
   unreachable: 4,
   /** The license is not valid: shape, signature or vendor. */
   licenseInvalid: 5,
@@ -36,7 +36,7 @@ const MEANINGS: Readonly<Record<keyof typeof EXIT, string>> = {
   failure: "failed; the message says why",
   usage: "wrong command line; nothing was done",
   denied: "refused by the license or a policy, or no seat is free",
-  unreachable: "no server answered",
+  unreachable: "no server answered, or none may grant at the moment",
   licenseInvalid: "the license is not valid",
   memberLives: "another process of this member lives: do not restart",
   licenseOlder: "a newer license is installed",

@@ -2,7 +2,6 @@
  * How a command ends without success: one sentence for a person and a code for a script. Everything else
  * that is thrown is a bug and shows its stack.
  */
-import { ForPeople } from "@quorate/server/keys";
 import { EXIT, type ExitCode } from "./exit-codes.ts";
 
 export class Failure extends Error {
@@ -24,13 +23,21 @@ export function tellFailure(error: unknown): number {
     console.error(`quorate: ${error.message}${error.code === null ? "" : ` (${error.code})`}`);
     return error.exitCode;
   }
-  if (error instanceof ForPeople) {
+  if (isForPeople(error)) {
     console.error(`quorate: ${error.message}`);
     return EXIT.failure;
   }
   console.error("quorate: this is a bug; please report it with the lines below");
   console.error(error);
   return EXIT.failure;
+}
+
+/**
+ * Told by its name: importing the class would load the server's packages into every command, which takes longer
+ * than most of them.
+ */
+function isForPeople(error: unknown): error is Error {
+  return error instanceof Error && error.name === "ForPeople";
 }
 
 /** Sentences that do not stop the command. They go to stderr, so that output stays parseable. */

@@ -18,7 +18,7 @@ export async function installOverHttp(
   server: string | undefined,
   adminTokenFile: string | undefined,
 ): Promise<void> {
-  const servers = serversFrom(server);
+  const servers = serversFrom(server, "--server");
   const token = adminTokenFrom(adminTokenFile);
   const parsed = parseLicense(text);
   if ("invalid" in parsed) {

@@ -16,13 +16,22 @@ export function printJson(value: unknown): void {
   console.log(JSON.stringify(value, null, 2));
 }
 
-/** Columns as wide as their widest cell; numbers stand to the right. */
 export function printTable(heads: readonly string[], rows: readonly (readonly unknown[])[]): void {
+  for (const line of tableLines(heads, rows)) console.log(line);
+}
+
+/** Columns as wide as their widest cell; numbers, and their absence among numbers, stand to the right. */
+export function tableLines(
+  heads: readonly string[],
+  rows: readonly (readonly unknown[])[],
+): readonly string[] {
   const cells = rows.map((row) => row.map(cell));
   const widths = heads.map((head, column) =>
     Math.max(head.length, ...cells.map((row) => row[column]?.length ?? 0)),
   );
-  const right = heads.map((_head, column) => rows.every((row) => typeof row[column] === "number"));
+  const right = heads.map((_head, column) =>
+    rows.every((row) => row[column] === null || typeof row[column] === "number"),
+  );
   const line = (texts: readonly string[]): string =>
     texts
       .map((text, column) =>
@@ -32,8 +41,7 @@ export function printTable(heads: readonly string[], rows: readonly (readonly un
       )
       .join("  ")
       .trimEnd();
-  console.log(line(heads));
-  for (const row of cells) console.log(line(row));
+  return [line(heads), ...cells.map(line)];
 }
 
 function cell(value: unknown): string {

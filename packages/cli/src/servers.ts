@@ -5,11 +5,11 @@ import { Failure } from "./failure.ts";
 const SERVERS_MAX = 32;
 
 /** The servers from the flag, else from `QUORATE_SERVERS`: URLs with commas or spaces between them. */
-export function serversFrom(flag: string | undefined): readonly string[] {
+export function serversFrom(flag: string | undefined, option = "--servers"): readonly string[] {
   const given = flag ?? process.env["QUORATE_SERVERS"] ?? "";
   const servers = given.split(/[\s,]+/).filter((text) => text !== "");
   if (servers.length === 0) {
-    throw new Failure("no server is named: use --server or QUORATE_SERVERS", EXIT.usage);
+    throw new Failure(`no server is named: use ${option} or QUORATE_SERVERS`, EXIT.usage);
   }
   if (servers.length > SERVERS_MAX) {
     throw new Failure(`at most ${SERVERS_MAX} servers may be named`, EXIT.usage);

@@ -54,7 +54,7 @@ export function idOfHost(host: string): string {
 }
 
 /** Idempotent: a certificate by the same pool key for the same member stays as it is. */
-function certify(member: MemberFolder, keyFile: string): MemberFolder {
+export function certify(member: MemberFolder, keyFile: string): MemberFolder {
   const { privateKey, publicKey, warning } = readPrivateKey(keyFile);
   const warnings = [...member.warnings, ...(warning === null ? [] : [warning])];
   const old = member.certificate;

@@ -1,7 +1,7 @@
 /** `quorate serve`: runs one member until a signal or until it must not go on. */
 import { isIP } from "node:net";
 import { hostname } from "node:os";
-import { join, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
 import { type Command, InvalidArgumentError } from "commander";
 import {
   FolderLockedError,
@@ -16,21 +16,23 @@ import { EXIT } from "../exit-codes.ts";
 import { Failure, tellWarnings } from "../failure.ts";
 import { installInFolder } from "../install-in-folder.ts";
 import { readLicenseFile, vendorKeyFrom } from "../license-file.ts";
+import { whole } from "../option-values.ts";
 import { idOfHost } from "./member.ts";
+import { type StoreFlags, storeFrom, storeOptions } from "./store-option.ts";
 import { adminTokenFrom } from "../servers.ts";
 
+/** Built by Vite; a server without it serves everything else. */
+const CONSOLE_FOLDER = fileURLToPath(new URL("../../../console/dist", import.meta.url));
 const LEASE_MS_DEFAULT = 5_000;
 const LEASE_MS_MAX = 600_000;
 const PRIORITY_MAX = 1_000;
 
-interface ServeFlags {
-  readonly data: string;
+interface ServeFlags extends StoreFlags {
   readonly listen: { readonly host: string; readonly port: number };
   readonly advertise?: string;
   readonly id?: string;
   readonly vendorKey?: string;
   readonly license?: string;
-  readonly store?: string;
   readonly priority: number;
   readonly leaseMs: number;
   readonly adminTokenFile?: string;
@@ -38,7 +40,7 @@ interface ServeFlags {
 }
 
 export function serveCommand(program: Command): void {
-  program
+  const command = program
     .command("serve")
     .description("Run one license server of a pool")
     .requiredOption("--data <DIR>", "this server's own folder; never share or copy it")
@@ -50,11 +52,11 @@ export function serveCommand(program: Command): void {
     .option("--advertise <URL>", "what clients and the other servers call, if not the address")
     .option("--id <NAME>", "this server's name in the pool; given once, then kept in the folder")
     .option("--vendor-key <FILE>", "the vendor's public key (or QUORATE_VENDOR_KEY)")
-    .option("--license <FILE>", "license to bring to the pool; later ones: quorate license install")
     .option(
-      "--store <KIND:FILE>",
-      "what the pool's servers share, as sqlite:FILE (default: <data>/store.db)",
-    )
+      "--license <FILE>",
+      "license to bring to the pool; later ones: quorate license install",
+    );
+  storeOptions(command)
     .option(
       "--priority <N>",
       "who leads when a choice is to be made: the highest",
@@ -113,10 +115,11 @@ async function serve(flags: ServeFlags): Promise<void> {
       host,
       port,
       advertise: flags.advertise?.replace(/\/+$/, "") ?? null,
-      storeFile: storeFile(flags),
+      store: storeFrom(flags),
       priority: flags.priority,
       leaseMs: flags.leaseMs,
       adminToken,
+      consoleFolder: CONSOLE_FOLDER,
       log: {
         info: (message, fields) => log.info(fields ?? {}, message),
         warn: (message, fields) => log.warn(fields ?? {}, message),
@@ -160,15 +163,6 @@ async function bring(file: string, data: string, vendorKey: string): Promise<voi
   }
 }
 
-function storeFile(flags: ServeFlags): string {
-  if (flags.store === undefined) return join(flags.data, "store.db");
-  const match = /^sqlite:(.+)$/.exec(flags.store);
-  if (match?.[1] === undefined) {
-    throw new Failure(`"${flags.store}" is no store; write it as sqlite:FILE`, EXIT.usage);
-  }
-  return resolve(match[1]);
-}
-
 function asFailure(error: unknown, address: string): unknown {
   if (error instanceof FolderLockedError) return new Failure(error.message, EXIT.memberLives);
   if (error instanceof JournalFailedError || error instanceof StoreLostError) {
@@ -199,12 +193,4 @@ function parseListen(text: string): { host: string; port: number } {
 
 function isLoopback(host: string): boolean {
   return host === "localhost" || host === "::1" || (isIP(host) === 4 && host.startsWith("127."));
-}
-
-function whole(least: number, most: number): (text: string) => number {
-  return (text) => {
-    const number = Number(text);
-    if (Number.isSafeInteger(number) && number >= least && number <= most) return number;
-    throw new InvalidArgumentError(`It must be a whole number from ${least} to ${most}.`);
-  };
 }

@@ -30,8 +30,29 @@ export function vendorCommand(program: Command): void {
 }
 
 function signLicense(file: string, keyFile: string, out: string): void {
+  const { text, sequence, publicKey, warnings } = signedLicense(
+    file,
+    readLicenseFile(file),
+    keyFile,
+  );
+  writeFileDurably(resolve(out), text, { mode: 0o644, overwrite: true });
+  tellWarnings(warnings);
+  console.log(`${out}: sequence ${sequence}, signed by ${publicKey}`);
+}
+
+/** The text of the signed license. Refuses what no pool would accept; `file` is only for the words. */
+export function signedLicense(
+  file: string,
+  unsigned: string,
+  keyFile: string,
+): {
+  readonly text: string;
+  readonly sequence: number;
+  readonly publicKey: string;
+  readonly warnings: readonly string[];
+} {
   const now = new Date();
-  const parsed = parseUnsignedLicense(readLicenseFile(file), now.toISOString());
+  const parsed = parseUnsignedLicense(unsigned, now.toISOString());
   if ("invalid" in parsed) throw new Failure(`${file}: ${parsed.invalid}`, EXIT.licenseInvalid);
   const { document } = parsed;
   for (const feature of document.features) {
@@ -59,7 +80,6 @@ function signLicense(file: string, keyFile: string, out: string): void {
   const text = `${JSON.stringify({ ...document, signature }, null, 2)}\n`;
   const check = parseLicense(text);
   if ("invalid" in check) throw new Error(`the signed license is refused: ${check.invalid}`);
-  writeFileDurably(resolve(out), text, { mode: 0o644, overwrite: true });
-  tellWarnings([...parsed.warnings, ...(warning === null ? [] : [warning])]);
-  console.log(`${out}: sequence ${document.sequence}, signed by ${publicKey}`);
+  const warnings = [...parsed.warnings, ...(warning === null ? [] : [warning])];
+  return { text, sequence: document.sequence, publicKey, warnings };
 }
