@@ -3,3 +3,5 @@ export { FolderLockedError } from "./journal/sqlite-journal.ts";
 export { JournalFailedError } from "./journal/journal.ts";
 export { openMember, type OpenMember, type OpenMemberOptions } from "./open-member.ts";
 export { StoreLostError } from "./store/store.ts";
+export { parseEtcdStore } from "./store/etcd-address.ts";
+export type { StoreChoice } from "./store/open-store.ts";
