@@ -1,7 +1,10 @@
 // `npm test`: installs the system packages that the tests need where that is possible, then runs every test.
 import { spawnSync } from "node:child_process";
 
-const NEEDED = [{ command: "strace", package: "strace", for: "failing disk syncs in the journal's tests" }];
+const NEEDED = [
+  { command: "etcd", package: "etcd-server", for: "the etcd store's tests" },
+  { command: "strace", package: "strace", for: "failing disk syncs in the journal's tests" },
+];
 
 const missing = NEEDED.filter(({ command }) => spawnSync("which", [command]).status !== 0);
 if (missing.length > 0) install(missing);
