@@ -7,7 +7,7 @@ import type { KeyObject } from "node:crypto";
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type LicenseFeature, serverLifeMs, timingOf } from "@quorate/core";
+import { serverLifeMs, timingOf } from "@quorate/core";
 import { certificateBytes, type PoolAnswer, signedBytes } from "@quorate/protocol";
 import {
   generatePrivateKey,
@@ -17,7 +17,7 @@ import {
   storeCertificate,
 } from "@quorate/server/keys";
 import type { TestContext } from "vitest";
-import { call, poolOf, type Reply } from "./http.ts";
+import { call, featureOf, poolOf, type Reply } from "./http.ts";
 import { ServerProcess } from "./server-process.ts";
 import { waitFor } from "./wait.ts";
 
@@ -31,17 +31,15 @@ export const SERVER_LIFE_MS = serverLifeMs(LIFE_MS);
 /** How long another leader may take after the old one was retired: jitter, one renewal, a busy machine. */
 export const LEADER_CHANGE_MS = 2_500;
 
+/** The start of the pool that was asked for last. */
+let starting: Promise<unknown> = Promise.resolve();
+
+const MEMBERS = ["a", "b", "c"] as const;
+
 export interface PoolOptions {
-  /** Default a, b, c. */
-  readonly members?: readonly string[];
-  /** Default: as many as members. */
-  readonly size?: number;
+  /** Of the one feature, "cad". Default 30. */
   readonly seats?: number;
-  /** Default: one feature "cad" with `seats`. */
-  readonly features?: readonly LicenseFeature[];
-  readonly spread?: Readonly<Record<string, number>>;
-  readonly name?: string;
-  /** Leaders are taken in this order: the first started first. Default: all at once, no order. */
+  /** Leads when the test begins. Default: whoever was first. */
   readonly firstLeader?: string;
 }
 
@@ -58,16 +56,22 @@ export class Pool {
 
   static async start(context: TestContext, options: PoolOptions = {}): Promise<Pool> {
     const pool = Pool.prepare(context, options);
-    const { firstLeader } = options;
-    const rest = pool.members.filter((id) => id !== firstLeader);
-    if (firstLeader !== undefined) pool.launch(firstLeader, ["--priority", "9"]);
-    await Promise.all(rest.map((id) => pool.up(id)));
-    if (firstLeader !== undefined) {
-      await pool.ready(firstLeader);
-      await pool.lead(firstLeader);
-    }
-    await pool.allocated();
+    // One pool after another: a start is all computing, what follows is mostly waiting.
+    const started = starting.then(() => pool.#begin());
+    starting = started.catch(() => undefined);
+    await started;
     return pool;
+  }
+
+  async #begin(): Promise<void> {
+    const { firstLeader } = this.#options;
+    if (firstLeader !== undefined) this.launch(firstLeader, ["--priority", "9"]);
+    await Promise.all(this.members.filter((id) => id !== firstLeader).map((id) => this.up(id)));
+    if (firstLeader !== undefined) {
+      await this.ready(firstLeader);
+      await this.lead(firstLeader);
+    }
+    await this.allocated();
   }
 
   /** Folders, keys and the license are there; no server runs yet. */
@@ -90,7 +94,7 @@ export class Pool {
   }
 
   get members(): readonly string[] {
-    return this.#options.members ?? ["a", "b", "c"];
+    return MEMBERS;
   }
 
   get seats(): number {
@@ -115,7 +119,7 @@ export class Pool {
 
   // ---- licenses -------------------------------------------------------------------------------------
 
-  /** A signed license; `seats` and `features` stand in for the pool's. */
+  /** A signed license; what `change` names stands in for the pool's own. */
   license(
     sequence: number,
     change: {
@@ -125,7 +129,6 @@ export class Pool {
       readonly vendorKey?: KeyObject;
     } = {},
   ): string {
-    const { features, spread, size, name } = this.#options;
     const seats = change.seats ?? this.seats;
     const cad = { name: "cad", version: "2026.1", seats, lifeMs: LIFE_MS };
     const content = {
@@ -136,11 +139,11 @@ export class Pool {
       sequence,
       issued: "2026-01-01T00:00:00Z",
       pool: {
-        name: change.poolName ?? name ?? "test",
-        size: size ?? this.members.length,
+        name: change.poolName ?? "test",
+        size: this.members.length,
         key: publicKeyOf(this.#poolKey),
       },
-      features: features ?? [spread === undefined ? cad : { ...cad, spread }],
+      features: [cad],
     };
     const signed = signedBytes(content);
     if (signed === null) throw new Error("the license of a test has a canonical form");
@@ -299,20 +302,9 @@ export class Pool {
 
   /** The leader has given every running member its share of the seats. */
   private async allocated(): Promise<void> {
-    const names = this.#options.features?.map(({ name }) => name) ?? ["cad"];
-    const least = this.seats < this.members.length ? 0 : 1;
     await waitFor("every member has its allocation", async () => {
-      const first = this.urls()[0];
-      if (first === undefined) return false;
-      const reply = await call<{ features: { name: string; members: Record<string, unknown> }[] }>(
-        "GET",
-        `${first}/v1/features`,
-      );
-      return names.every((name) => {
-        const row = reply?.body.features.find((each) => each.name === name);
-        if (row === undefined) return false;
-        return least === 0 || Object.keys(row.members).length >= this.members.length;
-      });
+      const row = await featureOf(this.url("b"));
+      return Object.keys(row?.members ?? {}).length === this.members.length;
     });
   }
 

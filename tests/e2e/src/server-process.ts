@@ -9,7 +9,7 @@ const ROOT = fileURLToPath(new URL("../../..", import.meta.url));
 export const NODE = `${ROOT}/node_modules/.bin/node`;
 const MAIN = `${ROOT}/packages/cli/src/main.ts`;
 
-const READY_MS_MAX = 20_000;
+const READY_MS_MAX = 40_000;
 const OUTPUT_CHARACTERS_MAX = 200_000;
 /** Compiled once for all the processes of all runs: a start costs a third of the time. */
 const COMPILE_CACHE = join(tmpdir(), "quorate-e2e-compile-cache");
