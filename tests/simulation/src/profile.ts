@@ -6,6 +6,7 @@ export interface Profile {
   readonly members: number;
   readonly clients: number;
   readonly leaseMs: number;
+  /** Of the first license; later ones may say more or less. */
   readonly lifeMs: number;
   readonly features: readonly { readonly name: string; readonly seats: number }[];
   /** How long a client keeps a seat, on average. */
@@ -14,6 +15,10 @@ export interface Profile {
   readonly idleMs: number;
   /** Nothing but a minority of members ever dies: then no client may lose its seat (I5). */
   readonly calm: boolean;
+  /** Hand-made clients that do everything wrong (`virtual-mischief.ts`). */
+  readonly mischief: number;
+  /** Share of uses that begin with another running program's session, as after a copied process. */
+  readonly sharedSessions: number;
   /** In words, for the summary. */
   readonly name: string;
 }
@@ -24,13 +29,17 @@ export function profileOf(random: Random, members: number | null, byHand: boolea
   const leaseMs = random.pick([2_000, 5_000, 5_000]);
   const shortLife = random.chance(0.5);
   const lifeMs = effectiveLifeMs(shortLife ? 1 : 60_000, leaseMs);
-  const clients = random.whole(4, 12);
+  const crowd = random.pick(CROWDS);
+  const clients = random.whole(crowd.from, crowd.to);
   const scarcity = random.pick(SCARCITIES);
   const seats = Math.max(1, Math.round(clients * scarcity.seatsShare));
-  const features = [{ name: "cad", seats }];
-  if (random.chance(0.4)) features.push({ name: "cam", seats: random.whole(1, 2 * seats) });
+  const features = FEATURE_NAMES.slice(0, random.pick(FEATURE_COUNTS)).map((name, index) => ({
+    name,
+    seats: index === 0 ? seats : random.whole(1, 2 * seats),
+  }));
   const holdMs = random.pick([0.3, 2, 6]) * lifeMs;
   const calm = random.chance(CALM_SHARE) && size >= 3 && !byHand;
+  const mistakes = !calm && random.chance(MISTAKES_SHARE);
   return {
     members: size,
     clients,
@@ -40,12 +49,28 @@ export function profileOf(random: Random, members: number | null, byHand: boolea
     holdMs,
     idleMs: holdMs * scarcity.idleShare,
     calm,
-    name: `${calm ? "only a minority dies, " : ""}${scarcity.name}, ${shortLife ? "short" : "usual"} lives`,
+    mischief: mistakes ? random.whole(0, 2) : 0,
+    sharedSessions: mistakes ? random.pick([0, 0.05, 0.2]) : 0,
+    name: [
+      ...(calm ? ["only a minority dies"] : []),
+      ...(mistakes ? ["clients make mistakes"] : []),
+      scarcity.name,
+      `${shortLife ? "short" : "usual"} lives`,
+    ].join(", "),
   };
 }
 
 const CALM_SHARE = 0.2;
-const MEMBERS = [1, 2, 3, 3, 3, 5] as const;
+const MISTAKES_SHARE = 0.3;
+const MEMBERS = [1, 2, 2, 3, 3, 3, 3, 3, 4, 5, 5, 6, 7] as const;
+const FEATURE_NAMES = ["cad", "cam", "fem", "pcb"] as const;
+const FEATURE_COUNTS = [1, 1, 1, 1, 1, 1, 2, 2, 3, 4] as const;
+/** One seed of a hundred or so has a crowd: it costs as much as twenty others. */
+const CROWDS = [
+  ...Array<{ from: number; to: number }>(85).fill({ from: 4, to: 12 }),
+  ...Array<{ from: number; to: number }>(14).fill({ from: 13, to: 40 }),
+  { from: 100, to: 300 },
+];
 const SCARCITIES = [
   { name: "free seats left", seatsShare: 2, idleShare: 0.5 },
   { name: "just enough seats", seatsShare: 1, idleShare: 0.3 },
