@@ -69,6 +69,10 @@ export class Faults {
     }
   }
 
+  isActive(): boolean {
+    return this.#active;
+  }
+
   /** No new faults; what is broken at members, links and store heals, except for `broken` members. */
   heal(broken: ReadonlySet<string>): void {
     this.#active = false;

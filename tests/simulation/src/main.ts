@@ -3,9 +3,11 @@
  * for many. A failure prints the end of its story and the one command that repeats it.
  */
 import { parseArgs } from "node:util";
-import { simulate, type SimulationOptions, type SimulationResult } from "./simulation.ts";
+import type { SimulationOptions, SimulationResult } from "./simulation.ts";
 
 const STEPS_DEFAULT = 80_000;
+const MUTANT_SEEDS_DEFAULT = 2_000;
+const MUTANT_STEPS_DEFAULT = 30_000;
 const STORY_LINES_PRINTED = 60;
 const USAGE = `npm run simulate -- [options]
   --seed N        one seed (default: drawn, and printed)
@@ -13,6 +15,9 @@ const USAGE = `npm run simulate -- [options]
   --steps M       events of the phase with faults, for each seed (default ${STEPS_DEFAULT})
   --members N     members of the pool (default: drawn from the seed)
   --faults a,b    only these kinds of fault ("none" for none)
+  --aim NAME      aims at one corner of the protocol ("none" for none; default: drawn from the seed)
+  --mutant NAME   with this planted bug (tests/simulation/mutants); stops at the first violation
+  --mutants       look for every planted bug, in --seeds COUNT seeds each (default ${MUTANT_SEEDS_DEFAULT})
   --twice         run every seed twice and compare the stories byte by byte
   --trace         print the story while it happens`;
 
@@ -24,6 +29,9 @@ async function main(): Promise<number> {
       steps: { type: "string" },
       members: { type: "string" },
       faults: { type: "string" },
+      aim: { type: "string" },
+      mutant: { type: "string" },
+      mutants: { type: "boolean", default: false },
       twice: { type: "boolean", default: false },
       trace: { type: "boolean", default: false },
       help: { type: "boolean", default: false },
@@ -33,9 +41,23 @@ async function main(): Promise<number> {
     console.log(USAGE);
     return 0;
   }
+  if (values.mutants) {
+    const { searchAll } = await import("../mutants/run.ts");
+    const seeds = whole(values.seeds ?? String(MUTANT_SEEDS_DEFAULT), "--seeds");
+    const each = whole(values.steps ?? String(MUTANT_STEPS_DEFAULT), "--steps");
+    const only = values.mutant === undefined ? null : values.mutant.split(",");
+    const missed = await searchAll({ from: 1, seeds, steps: each }, only, (line) =>
+      console.log(line),
+    );
+    if (missed > 0) console.error(`${missed} planted bugs were not found`);
+    return missed === 0 ? 0 : 1;
+  }
   const steps = whole(values.steps ?? String(STEPS_DEFAULT), "--steps");
   const members = values.members === undefined ? null : whole(values.members, "--members");
   const faults = values.faults === undefined ? null : values.faults.split(",");
+  // The bug must be planted before any production code is loaded.
+  if (values.mutant !== undefined) (await import("../mutants/plant.ts")).plant(values.mutant);
+  const { simulate } = await import("./simulation.ts");
   let failed = 0;
   for (const seed of seedsOf(values.seed, values.seeds)) {
     const options: SimulationOptions = {
@@ -43,6 +65,7 @@ async function main(): Promise<number> {
       steps,
       members,
       faults,
+      aim: values.aim ?? null,
       print: values.trace ? (line) => console.log(line) : null,
     };
     const startMs = performance.now();
@@ -58,6 +81,10 @@ async function main(): Promise<number> {
     console.log(lineOf(result, tookMs));
     if (violation === null) continue;
     failed += 1;
+    if (values.mutant !== undefined) {
+      console.log(`${values.mutant}: found by seed ${seed}: ${violation.split("\n")[0]}`);
+      if (!values.trace) break;
+    }
     for (const line of result.last.slice(-STORY_LINES_PRINTED)) console.error(line);
     console.error(`\nseed ${seed}: ${violation}\nrepeat it with:\n  ${commandOf(options)}\n`);
   }
@@ -81,8 +108,9 @@ function lineOf({ seed, summary, violation }: SimulationResult, tookMs: number):
   ].join("\n  ");
 }
 
-function commandOf({ seed, steps, members, faults }: SimulationOptions): string {
+function commandOf({ seed, steps, members, faults, aim }: SimulationOptions): string {
   const more = [
+    ...(aim === null || aim === undefined ? [] : [`--aim "${aim}"`]),
     ...(members === null ? [] : [`--members ${members}`]),
     ...(faults === null ? [] : [`--faults "${faults.join(",")}"`]),
   ];

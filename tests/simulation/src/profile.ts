@@ -1,5 +1,6 @@
 /** What kind of pool a seed is: its size, its times, and how scarce seats are. */
 import { effectiveLifeMs } from "@quorate/core";
+import { aimedProfile, aimOf } from "./aimed-workloads.ts";
 import type { Random } from "./random.ts";
 
 export interface Profile {
@@ -19,12 +20,32 @@ export interface Profile {
   readonly mischief: number;
   /** Share of uses that begin with another running program's session, as after a copied process. */
   readonly sharedSessions: number;
+  /** A process that ended is started again within this, mostly much sooner. */
+  readonly restartMsMax: number;
+  /** What the workload aims at (`aimed-workloads.ts`), or null. */
+  readonly aim: string | null;
+  /** Whether the usual faults happen too. */
+  readonly usualFaults: boolean;
   /** In words, for the summary. */
   readonly name: string;
 }
 
-/** With faults named by hand, no run is calm. */
-export function profileOf(random: Random, members: number | null, byHand: boolean): Profile {
+/** With faults named by hand, no run is calm or aimed. `aim` names one; "none" leaves them out. */
+export function profileOf(
+  random: Random,
+  members: number | null,
+  byHand: boolean,
+  aim: string | null = null,
+): Profile {
+  const usual = usualProfile(random, members, byHand);
+  const own = random.stream("aim");
+  const name = aimOf(own, byHand ? (aim ?? "none") : aim);
+  if (name === null) return usual;
+  const usualFaults = own.chance(USUAL_FAULTS_SHARE);
+  return { ...usual, ...aimedProfile(name, own), aim: name, usualFaults };
+}
+
+function usualProfile(random: Random, members: number | null, byHand: boolean): Profile {
   const size = members ?? random.pick(MEMBERS);
   const leaseMs = random.pick([2_000, 5_000, 5_000]);
   const shortLife = random.chance(0.5);
@@ -51,6 +72,9 @@ export function profileOf(random: Random, members: number | null, byHand: boolea
     calm,
     mischief: mistakes ? random.whole(0, 2) : 0,
     sharedSessions: mistakes ? random.pick([0, 0.05, 0.2]) : 0,
+    restartMsMax: RESTART_MS_MAX,
+    aim: null,
+    usualFaults: true,
     name: [
       ...(calm ? ["only a minority dies"] : []),
       ...(mistakes ? ["clients make mistakes"] : []),
@@ -61,6 +85,9 @@ export function profileOf(random: Random, members: number | null, byHand: boolea
 }
 
 const CALM_SHARE = 0.2;
+/** Share of the aimed seeds that have the usual faults as well. */
+const USUAL_FAULTS_SHARE = 0.25;
+const RESTART_MS_MAX = 40_000;
 const MISTAKES_SHARE = 0.3;
 const MEMBERS = [1, 2, 2, 3, 3, 3, 3, 3, 4, 5, 5, 6, 7] as const;
 const FEATURE_NAMES = ["cad", "cam", "fem", "pcb"] as const;

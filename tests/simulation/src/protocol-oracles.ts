@@ -157,10 +157,10 @@ export class ProtocolOracles {
     if (by !== id && next.state === "retired") this.#checkPatience(by, id, sentMs);
   }
 
-  /** The observer's answers may each come one deadline late; its clock may be fast or slow. */
+  /** A paused observer hears an answer late, but no later than one gap: so two may lie between two of them. */
   #checkPatience(by: string, id: string, sentMs: number): void {
-    const { retireAfterMs, readGapMsMax, callDeadlineMs } = this.#world.timing;
-    const gapMs = (readGapMsMax + callDeadlineMs) * SLOW;
+    const { retireAfterMs, readGapMsMax } = this.#world.timing;
+    const gapMs = 2 * readGapMsMax * SLOW;
     let laterMs = sentMs;
     for (const atMs of (this.#reads.get(by) ?? []).filter((each) => each <= sentMs).reverse()) {
       if (laterMs - atMs > gapMs) {

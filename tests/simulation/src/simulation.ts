@@ -8,7 +8,8 @@
 import { isRefusal, majorityOf, timingOf } from "@quorate/core";
 import { MemoryStore, type MemberPorts } from "./server-parts.ts";
 import { LicenseFile, TokenRegistry, licenseText } from "./fake-tokens.ts";
-import { Faults } from "./faults.ts";
+import { aim } from "./aimed-workloads.ts";
+import { Faults, type FaultWorld } from "./faults.ts";
 import { checkLiveness } from "./liveness.ts";
 import { Oracles, Violation } from "./oracles.ts";
 import { profileOf, type Profile } from "./profile.ts";
@@ -31,6 +32,8 @@ export interface SimulationOptions {
   readonly members: number | null;
   /** Kinds of fault that happen; null: drawn from the seed. */
   readonly faults: readonly string[] | null;
+  /** What the workload aims at, or "none"; left out: drawn from the seed. */
+  readonly aim?: string | null;
   readonly print: ((line: string) => void) | null;
   /** Plants a bug between a member and its ports. */
   readonly plant?: (ports: MemberPorts) => MemberPorts;
@@ -91,6 +94,8 @@ export class Simulation {
   readonly network: VirtualNetwork;
   readonly store: VirtualStoreServer;
   readonly members: VirtualMember[] = [];
+  /** With second processes of members. */
+  readonly processes: VirtualMember[] = [];
   readonly clients: VirtualClient[] = [];
   readonly random: Random;
   readonly #tokens: TokenRegistry;
@@ -105,6 +110,7 @@ export class Simulation {
       this.random.stream("profile"),
       options.members,
       options.faults !== null,
+      options.aim ?? null,
     );
     this.story = new Story(() => this.scheduler.nowMs(), options.print);
     const timing = timingOf(this.profile.leaseMs);
@@ -113,7 +119,7 @@ export class Simulation {
     this.protocol = new ProtocolOracles({
       nowMs: () => this.scheduler.nowMs(),
       timing,
-      members: this.members,
+      members: this.processes,
       beliefs: () => this.oracles.beliefs(),
       violated: (rule, what) => this.oracles.violated(rule, what),
     });
@@ -141,22 +147,35 @@ export class Simulation {
     this.#olderLicense = this.#license.text;
     this.#makeMembers(disks);
     this.#makeClients();
+    const world: FaultWorld = {
+      scheduler: this.scheduler,
+      network: this.network,
+      store: this.store,
+      members: this.members,
+      clients: this.clients,
+      story: this.story,
+      hiddenPauseMsMax: HIDDEN_SHARE * 2 * Math.min(timing.marginMs, LIFE_MARGIN_FLOOR_MS),
+      leaseMs: this.profile.leaseMs,
+      lifeMs: this.profile.lifeMs,
+      changeLicense: (random) => this.#changeLicense(random),
+    };
     this.#faults = new Faults(
-      {
-        scheduler: this.scheduler,
-        network: this.network,
-        store: this.store,
-        members: this.members,
-        clients: this.clients,
-        story: this.story,
-        hiddenPauseMsMax: HIDDEN_SHARE * 2 * Math.min(timing.marginMs, LIFE_MARGIN_FLOOR_MS),
-        leaseMs: this.profile.leaseMs,
-        lifeMs: this.profile.lifeMs,
-        changeLicense: (random) => this.#changeLicense(random),
-      },
+      world,
       this.random.stream("faults"),
-      options.faults ?? (this.profile.calm ? ["minority dies"] : null),
+      options.faults ??
+        (this.profile.calm ? ["minority dies"] : this.profile.usualFaults ? null : []),
     );
+    if (this.profile.aim !== null) {
+      aim(
+        this.profile.aim,
+        {
+          ...world,
+          isActive: () => this.#faults.isActive(),
+          startTwin: (member, forMs) => this.#startTwin(member, forMs),
+        },
+        this.random.stream("aim"),
+      );
+    }
   }
 
   async run(): Promise<SimulationResult> {
@@ -169,6 +188,7 @@ export class Simulation {
       const broken = this.#chooseBroken();
       this.story.tell("phase", `heals; broken for ever: ${[...broken].join(" ") || "nobody"}`);
       this.oracles.endCalm();
+      this.#endTwins();
       this.#faults.heal(broken);
       await checkLiveness(this, broken);
       this.oracles.checkHistory();
@@ -202,8 +222,8 @@ export class Simulation {
     return this.runUntil(this.scheduler.nowMs() + ms, () => false);
   }
 
-  #makeMembers(disks: Map<string, VirtualDisk>): void {
-    const world: PoolWorld = {
+  #poolWorld(): PoolWorld {
+    return {
       network: this.network,
       store: this.store,
       tokens: this.#tokens,
@@ -211,9 +231,37 @@ export class Simulation {
       protocol: this.protocol,
       story: this.story,
       leaseMs: this.profile.leaseMs,
+      restartMsMax: this.profile.restartMsMax,
       hostAt: (url) => this.members.find((member) => member.url === url) ?? null,
       plant: this.options.plant ?? ((ports) => ports),
     };
+  }
+
+  /** A second process of a member on a machine with an empty disk; nobody but the store hears of it. */
+  #startTwin({ id, priority }: VirtualMember, forMs: number): boolean {
+    if (this.processes.length > this.members.length + TWINS_MAX) return false;
+    const number = this.processes.length;
+    const random = this.random.stream(`twin ${number}`);
+    const disk = new VirtualDisk(this.scheduler, random.stream("disk"));
+    disk.onAppend = (entries) => this.protocol.journalAppended(id, entries);
+    const machine = this.#machine(`${id}-${number}`, random, true);
+    const file = new LicenseFile(this.#license.text);
+    const twin = new VirtualMember(id, priority, machine, disk, file, this.#poolWorld(), random);
+    this.processes.push(twin);
+    twin.start();
+    twin.mayRun = false;
+    this.scheduler.after(forMs, () => twin.crash());
+    return true;
+  }
+
+  #endTwins(): void {
+    for (const process of this.processes) {
+      if (!this.members.includes(process)) process.crash();
+    }
+  }
+
+  #makeMembers(disks: Map<string, VirtualDisk>): void {
+    const world = this.#poolWorld();
     for (let index = 0; index < this.profile.members; index += 1) {
       const id = MEMBER_NAMES[index] ?? `m${index}`;
       const random = this.random.stream(`member ${id}`);
@@ -222,9 +270,10 @@ export class Simulation {
       disks.set(id, disk);
       const machine = this.#machine(id, random, true);
       const file = new LicenseFile(this.#license.text);
-      this.members.push(
-        new VirtualMember(id, this.profile.members - index, machine, disk, file, world, random),
-      );
+      const priority = this.profile.members - index;
+      const member = new VirtualMember(id, priority, machine, disk, file, world, random);
+      this.members.push(member);
+      this.processes.push(member);
     }
   }
 
@@ -330,6 +379,8 @@ export class Simulation {
 }
 
 const MEMBER_NAMES = ["ada", "bob", "cyd", "dan", "eve"] as const;
+/** Second processes in one run. */
+const TWINS_MAX = 100;
 const DRIFT = 0.0099;
 /** The margin of a client's life, which no configuration changes. */
 const LIFE_MARGIN_FLOOR_MS = 250;

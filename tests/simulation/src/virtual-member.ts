@@ -29,6 +29,7 @@ export interface PoolWorld {
   readonly protocol: ProtocolOracles;
   readonly story: Story;
   readonly leaseMs: number;
+  readonly restartMsMax: number;
   hostAt(url: string): Host<MemberApi> | null;
   /** Wraps the ports of a member: the place where a test plants a bug. */
   readonly plant: (ports: MemberPorts) => MemberPorts;
@@ -41,7 +42,7 @@ export class VirtualMember implements Host<MemberApi> {
   readonly hardware: VirtualMachine;
   readonly disk: VirtualDisk;
   readonly licenseFile: LicenseFile;
-  readonly #priority: number;
+  readonly priority: number;
   readonly #world: PoolWorld;
   readonly #random: Random;
   #run: {
@@ -72,7 +73,7 @@ export class VirtualMember implements Host<MemberApi> {
     this.hardware = hardware;
     this.disk = disk;
     this.licenseFile = licenseFile;
-    this.#priority = priority;
+    this.priority = priority;
     this.#world = world;
     this.#random = random;
   }
@@ -114,7 +115,7 @@ export class VirtualMember implements Host<MemberApi> {
       key: keyOf(this.id),
       certifiedBy: null,
       journalFile: null,
-      priority: this.#priority,
+      priority: this.priority,
       leaseMs: this.#world.leaseMs,
       onExit: ({ code, reason }) => {
         if (!process.isAlive()) return;
@@ -188,9 +189,10 @@ export class VirtualMember implements Host<MemberApi> {
     process.crash();
     this.#run = null;
     if (!this.mayRun) return;
+    const { restartMsMax } = this.#world;
     const againMs = this.#random.chance(QUICK_RESTART_SHARE)
       ? this.#random.between(200, 3_000)
-      : this.#random.between(3_000, RESTART_MS_MAX);
+      : this.#random.between(Math.min(3_000, restartMsMax), restartMsMax);
     // The service manager belongs to the machine, so it is stopped and goes on with it.
     this.hardware.start(`${this.id} service`, this.#random).deliver(againMs, () => this.start());
   }
@@ -246,4 +248,3 @@ function keyOf(id: string): string {
 }
 
 const QUICK_RESTART_SHARE = 0.5;
-const RESTART_MS_MAX = 40_000;

@@ -1,0 +1,303 @@
+/**
+ * Workloads that aim at one corner of the protocol: the pool, its licenses and its faults are made so that
+ * the corner is reached every few seconds. A third of all seeds draw one; the usual faults come on top of
+ * some of them.
+ *
+ * Lives are short (six to twelve leases), seats are scarce, and clocks run at both ends of the drift bound.
+ */
+import type { FaultWorld } from "./faults.ts";
+import type { Profile } from "./profile.ts";
+import type { Random } from "./random.ts";
+import type { VirtualMember } from "./virtual-member.ts";
+import { STORE_MACHINE } from "./virtual-store.ts";
+
+export interface AimedWorld extends FaultWorld {
+  /** False once the faults are over. */
+  readonly isActive: () => boolean;
+  /** A second process of a member on an empty machine, as after a hasty replacement. */
+  startTwin(member: VirtualMember, forMs: number): boolean;
+}
+
+interface Aim {
+  readonly name: string;
+  readonly profile: (random: Random, leaseMs: number) => Partial<Profile>;
+  /** One strike; returns how long to wait for the next, in leases. */
+  readonly strike: (world: AimedWorld, random: Random) => number;
+}
+
+/** What several aims have in common. */
+function scarce(random: Random, lifeMs: number): Partial<Profile> {
+  const clients = random.whole(5, 10);
+  const seats = Math.max(2, Math.round(clients * random.pick([0.5, 0.8, 1.2])));
+  const holdMs = random.pick([0.5, 1.5, 4]) * lifeMs;
+  return {
+    members: 3,
+    lifeMs,
+    clients,
+    features: [{ name: "cad", seats }],
+    holdMs,
+    idleMs: 0.1 * holdMs,
+    restartMsMax: 1.5 * lifeMs,
+  };
+}
+
+const AIMS: readonly Aim[] = [
+  {
+    name: "edges of the lease",
+    profile: (random, leaseMs) => scarce(random, 6 * leaseMs),
+    strike: (world, random) => {
+      const { leaseMs, network, scheduler, hiddenPauseMsMax } = world;
+      const member = random.pick(world.members);
+      const ms = random.between(0.7, 2.5) * leaseMs;
+      const way = random.pick(["both", "both", "to", "from"]);
+      if (way !== "from") network.cut(member.machine, STORE_MACHINE, ms);
+      if (way !== "to") network.cut(STORE_MACHINE, member.machine, ms);
+      const kind = random.pick(["none", "hidden", "hidden", "hidden", "suspend", "pause"]);
+      const atMs = random.between(0, 1) * leaseMs;
+      scheduler.after(atMs, () => {
+        if (!world.isActive()) return;
+        if (kind === "hidden") member.hardware.stop("hidden", 0.98 * hiddenPauseMsMax);
+        else if (kind === "suspend")
+          member.hardware.stop("suspend", random.between(1, 3) * leaseMs);
+        else if (kind === "pause") member.process()?.pause(random.between(0.5, 3) * leaseMs);
+      });
+      world.story.tell("aim", `${member.id} and the store: ${way} for ${ms} ms, then ${kind}`);
+      // Two hidden pauses within one wait would add up to more than is assumed.
+      return (ms + atMs) / leaseMs + 3;
+    },
+  },
+  {
+    name: "cut off for different times",
+    profile: (random, leaseMs) => ({
+      ...scarce(random, 6 * leaseMs),
+      members: random.pick([2, 3, 5]),
+    }),
+    strike: (world, random) => {
+      const { leaseMs, network } = world;
+      for (const member of world.members) {
+        const ms = random.between(0.8, 3) * leaseMs;
+        network.cut(member.machine, STORE_MACHINE, ms);
+        if (random.chance(0.5)) network.cut(STORE_MACHINE, member.machine, ms);
+      }
+      world.story.tell("aim", "all are cut from the store for different times");
+      return random.between(4, 10);
+    },
+  },
+  {
+    name: "dies and returns within one life",
+    profile: (random, leaseMs) => ({
+      ...scarce(random, random.pick([6, 12]) * leaseMs),
+      restartMsMax: random.pick([2, 5]) * leaseMs,
+    }),
+    strike: (world, random) => {
+      const { leaseMs } = world;
+      const member = random.pick(world.members);
+      cutSomeClients(world, random, member, random.between(0.5, 4) * leaseMs);
+      const how = random.pick(["crash", "crash", "crash", "stop", "cut"]);
+      if (how === "crash") member.crash();
+      else if (how === "stop") member.stop();
+      else {
+        const ms = random.between(1.2, 4) * leaseMs;
+        world.network.cut(member.machine, STORE_MACHINE, ms);
+        world.network.cut(STORE_MACHINE, member.machine, ms);
+      }
+      world.story.tell("aim", `${member.id}: ${how}`);
+      return random.between(0.5, 4);
+    },
+  },
+  {
+    name: "answers lost at conversions",
+    profile: (random, leaseMs) => ({
+      ...scarce(random, random.pick([6, 12]) * leaseMs),
+      restartMsMax: random.pick([2, 8]) * leaseMs,
+    }),
+    strike: (world, random) => {
+      const { leaseMs, network, scheduler } = world;
+      const member = random.pick(world.members);
+      const clients = random.shuffled(world.clients).slice(0, random.whole(1, 4));
+      const fromMs = random.pick([0, 1, 1.3, 1.6]) * leaseMs;
+      const ms = random.between(0.1, 1.5) * leaseMs;
+      if (random.chance(0.7)) member.crash();
+      else member.stop();
+      scheduler.after(fromMs, () => {
+        if (!world.isActive()) return;
+        for (const { machine } of clients) {
+          for (const other of world.members) network.cut(other.machine, machine.name, ms);
+        }
+        Object.assign(network.weather, { duplicateShare: 0.3, slowShare: 0.3, slowMsMax: leaseMs });
+        scheduler.after(ms, () =>
+          Object.assign(network.weather, { duplicateShare: 0, slowShare: 0, slowMsMax: 0 }),
+        );
+      });
+      world.story.tell("aim", `${member.id} dies; answers are lost after ${fromMs} ms`);
+      return random.between(2, 8);
+    },
+  },
+  {
+    name: "clients cut from their living member",
+    profile: (random, leaseMs) => scarce(random, random.pick([6, 10]) * leaseMs),
+    strike: (world, random) => {
+      const { leaseMs, network } = world;
+      const member = random.pick(world.members);
+      cutSomeClients(world, random, member, random.between(1, 5) * leaseMs);
+      if (random.chance(0.3)) {
+        const other = random.pick(world.members);
+        const ms = random.between(0.3, 3) * leaseMs;
+        if (random.chance(0.5)) network.cut(member.machine, other.machine, ms);
+        else network.cut(other.machine, member.machine, ms);
+      }
+      if (random.chance(0.25)) random.pick(world.members).crash();
+      if (random.chance(0.25)) {
+        Object.assign(world.store.weather, {
+          lostAnswerShare: 0.3,
+          lateShare: 0.2,
+          lateMsMax: 1_500,
+        });
+        world.scheduler.after(2 * leaseMs, () => {
+          Object.assign(world.store.weather, { lostAnswerShare: 0, lateShare: 0 });
+        });
+      }
+      world.story.tell("aim", `clients are cut from ${member.id}`);
+      return random.between(1, 5);
+    },
+  },
+  {
+    name: "late and lost answers of the store",
+    profile: (random, leaseMs) => ({
+      ...scarce(random, 6 * leaseMs),
+      holdMs: 3 * leaseMs,
+      idleMs: leaseMs,
+    }),
+    strike: (world, random) => {
+      Object.assign(world.store.weather, {
+        lateShare: random.pick([0.1, 0.4, 0.8]),
+        lateMsMax: random.pick([450, 450, 1_500, 4_000]),
+        lostAnswerShare: random.pick([0, 0.1, 0.4]),
+      });
+      if (random.chance(0.3)) random.pick(world.members).process()?.pause(world.leaseMs);
+      if (random.chance(0.1)) random.pick(world.members).crash();
+      world.story.tell("aim", `the store: ${JSON.stringify(world.store.weather)}`);
+      return random.between(1, 4);
+    },
+  },
+  {
+    name: "old folders",
+    profile: (random, leaseMs) => ({
+      ...scarce(random, 12 * leaseMs),
+      restartMsMax: 2 * leaseMs,
+    }),
+    strike: (world, random) => {
+      const member = random.pick(world.members);
+      const { scheduler, leaseMs } = world;
+      if (random.chance(0.7)) member.disk.keepCopy();
+      scheduler.after(random.between(0.5, 4) * leaseMs, () => {
+        if (!world.isActive()) return;
+        member.crash();
+        if (random.chance(0.6) && member.disk.restoreCopy()) {
+          world.story.tell("aim", `the disk of ${member.id} is as it was`);
+        }
+      });
+      return random.between(1, 6);
+    },
+  },
+  {
+    name: "licenses with other seats and lives",
+    profile: (random, leaseMs) => ({
+      ...scarce(random, random.pick([12, 18]) * leaseMs),
+    }),
+    strike: (world, random) => {
+      world.story.tell("aim", world.changeLicense(random));
+      if (random.chance(0.5)) random.pick(world.members).crash();
+      else if (random.chance(0.3)) cutSomeClients(world, random, random.pick(world.members), 6_000);
+      return random.between(2, 9);
+    },
+  },
+  {
+    name: "sleep and wall clocks",
+    profile: (random, leaseMs) => scarce(random, random.pick([6, 10]) * leaseMs),
+    strike: (world, random) => {
+      const { leaseMs, lifeMs } = world;
+      const client = random.pick(world.clients).machine;
+      const member = random.pick(world.members).hardware;
+      const machine = random.chance(0.6) ? client : member;
+      const ms = random.between(0.2, 1.3) * lifeMs;
+      const kind = random.pick(["suspend", "suspend", "wall"]);
+      if (kind === "suspend") machine.stop("suspend", ms);
+      else machine.setWall(random.between(0.2, 3) * lifeMs);
+      world.story.tell("aim", `${machine.name}: ${kind} ${ms} ms`);
+      return random.between(0.2, 2) * (lifeMs / leaseMs / 6);
+    },
+  },
+  {
+    name: "a second process of a member",
+    profile: (random, leaseMs) => scarce(random, 6 * leaseMs),
+    strike: (world, random) => {
+      const { leaseMs, network } = world;
+      const member = random.pick(world.members);
+      if (random.chance(0.6)) {
+        const ms = random.between(0.5, 4) * leaseMs;
+        network.cut(member.machine, STORE_MACHINE, ms);
+        network.cut(STORE_MACHINE, member.machine, ms);
+      }
+      const forMs = random.between(1, 6) * leaseMs;
+      if (world.startTwin(member, forMs)) world.story.tell("aim", `a second ${member.id} starts`);
+      return forMs / leaseMs + random.between(1, 5);
+    },
+  },
+];
+
+/** Both ways, or only the answers. */
+function cutSomeClients(
+  world: AimedWorld,
+  random: Random,
+  member: VirtualMember,
+  ms: number,
+): void {
+  for (const { machine } of world.clients) {
+    if (!random.chance(0.5)) continue;
+    if (random.chance(0.6)) world.network.cut(machine.name, member.machine, ms);
+    world.network.cut(member.machine, machine.name, ms);
+  }
+}
+
+/** The aim of a seed; null: the usual workload. `named` for a search by hand. */
+export function aimOf(random: Random, named: string | null): string | null {
+  if (named !== null) {
+    if (named === "none") return null;
+    if (!AIMS.some(({ name }) => name === named))
+      throw new Error(`no aim "${named}"; ${aimNames()}`);
+    return named;
+  }
+  return random.chance(AIMED_SHARE) ? random.pick(AIMS).name : null;
+}
+
+export function aimNames(): string {
+  return AIMS.map(({ name }) => `"${name}"`).join(", ");
+}
+
+export function aimedProfile(name: string, random: Random): Partial<Profile> {
+  const leaseMs = random.pick([2_000, 2_000, 5_000]);
+  return { leaseMs, calm: false, name, ...find(name).profile(random, leaseMs) };
+}
+
+/** Strikes again and again until the faults are over. */
+export function aim(name: string, world: AimedWorld, random: Random): void {
+  const { strike } = find(name);
+  const again = (leases: number): void => {
+    world.scheduler.after(leases * world.leaseMs, () => {
+      if (!world.isActive()) return;
+      again(strike(world, random));
+    });
+  };
+  again(FIRST_LEASES);
+}
+
+function find(name: string): Aim {
+  const found = AIMS.find((each) => each.name === name);
+  if (found === undefined) throw new Error(`no aim "${name}"`);
+  return found;
+}
+
+const AIMED_SHARE = 0.5;
+/** The members have begun by then, and the first clients hold seats. */
+const FIRST_LEASES = 6;
