@@ -1,8 +1,12 @@
 /** The etcd store against real members that are killed, frozen, cut off, compacted and replaced. */
 import { execFileSync } from "node:child_process";
+import { ChannelCredentials } from "@grpc/grpc-js";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { EtcdClient } from "./etcd-client.ts";
+import { TXN } from "./etcd-messages.ts";
 import { EtcdProxy } from "./etcd-proxy.ts";
 import { openEtcdStore } from "./etcd-store.ts";
+import { toTxnSince } from "./etcd-transaction.ts";
 import { RealEtcd, whyNoEtcd } from "./real-etcd.ts";
 import { StoreLostError } from "./store.ts";
 import type { Change, Outcome, Store, Transaction } from "./store.ts";
@@ -146,23 +150,54 @@ describe.skipIf(whyNoEtcd() !== null)("one member of etcd", () => {
     expect(after.revision).toBe(made.revision + 1);
   });
 
-  test("an answer that is cut off is unknown, and what only reads is asked again", async () => {
-    const other = await before(etcd.ports[0]!);
-    const store = await open([proxy.url, other.url]);
+  test("an answer that is cut off is unknown, and only what reads is asked again", async () => {
+    const store = await open([proxy.url, etcd.urls[0]!]);
     const made = await insist(store, put("a"));
+    const once: Transaction = { ...put("b"), compare: [{ key: "b", revision: 0 }] };
     proxy.dropsAnswers = true;
-    other.dropsAnswers = true;
-    const write = store.transact(put("b"), LONG_DEADLINE_MS);
+    const write = store.transact(once, LONG_DEADLINE_MS);
     await vi.waitUntil(() => exists(etcd, "/quorate/faults/b"), WAIT);
     proxy.cut();
-    other.cut();
+    // Asked again of the other address, it would be rejected by its own first try.
     expect((await write).outcome).toBe("unknown");
     proxy.dropsAnswers = false;
-    other.dropsAnswers = false;
-    const read = store.transact({ compare: [], puts: [], reads: ["b"] }, LONG_DEADLINE_MS);
-    proxy.cut();
+    const other = await before(etcd.ports[0]!);
+    const reader = await open([other.url, etcd.urls[0]!]);
+    other.dropsAnswers = true;
+    const read = reader.transact({ compare: [], puts: [], reads: ["b"] }, LONG_DEADLINE_MS);
+    await vi.waitUntil(() => other.dropped > 0, WAIT);
     other.cut();
     expect(await read).toMatchObject({ outcome: "applied", revision: made.revision + 1 });
+  });
+
+  test("a connection on which nothing comes back is replaced by a new one", async () => {
+    const store = await open([proxy.url]);
+    const told: Change[] = [];
+    store.watch("", 0, (change) => told.push(change));
+    await insist(store, put("a"));
+    await vi.waitUntil(() => told.length === 1, WAIT);
+    proxy.mute();
+    expect((await store.transact(put("b"), DEADLINE_MS)).outcome).toBe("unknown");
+    // Its pings would notice only after 10 s, twice the length of a lease.
+    expect((await store.transact(put("c"), ANSWER_MS_MAX)).outcome).toBe("applied");
+    await vi.waitUntil(() => told.at(-1)?.key === "c", WAIT);
+  });
+
+  test("a write whose compares were checked before fails when a key was deleted since", async () => {
+    const store = await open(etcd.urls);
+    const { revision } = await insist(store, put("a"));
+    const name = "the test's own client";
+    const client = new EtcdClient(name, etcd.urls, () => ChannelCredentials.createInsecure(), null);
+    const since = () => toTxnSince("/quorate/faults/", put("b"), revision);
+    const written = async () => (await client.call(TXN, since(), DEADLINE_MS, false)).succeeded;
+    try {
+      await insist(store, { compare: [], puts: [], deletes: ["absent"], reads: [] });
+      expect(await written()).toBe(true);
+      await insist(store, { compare: [], puts: [], deletes: ["b"], reads: [] });
+      expect(await written()).toBe(false);
+    } finally {
+      client.close();
+    }
   });
 
   test("what was certainly not sent goes to another member within the deadline", async () => {

@@ -19,7 +19,6 @@ export type Header = OutOf<typeof HEADER>;
 const KEY_VALUE = message({
   key: text(1),
   modRevision: int64(3),
-  version: int64(4),
   value: text(5),
 });
 export type EtcdKeyValue = OutOf<typeof KEY_VALUE>;
@@ -114,14 +113,14 @@ const WATCH_CREATE = message({
   fragment: bool(8),
 });
 
-export const WATCH_REQUEST = message({ create: nested(1, () => WATCH_CREATE) });
+const WATCH_REQUEST = message({ create: nested(1, () => WATCH_CREATE) });
 
 /** Values of the enumeration of Event. */
 export const EVENT_DELETE = 1;
 
 const EVENT = message({ type: int64(1), kv: nested(2, () => KEY_VALUE) });
 
-export const WATCH_RESPONSE = message({
+const WATCH_RESPONSE = message({
   header: nested(1, () => HEADER),
   created: bool(3),
   canceled: bool(4),
@@ -136,7 +135,6 @@ const AUTHENTICATE_REQUEST = message({ name: text(1), password: text(2) });
 const AUTHENTICATE_RESPONSE = message({ header: nested(1, () => HEADER), token: text(2) });
 const STATUS_RESPONSE = message({
   header: nested(1, () => HEADER),
-  version: text(2),
   leader: uint64(4),
 });
 

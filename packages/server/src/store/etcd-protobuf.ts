@@ -222,5 +222,3 @@ class Reader {
     return taken;
   }
 }
-
-export type { Reader, Writer };

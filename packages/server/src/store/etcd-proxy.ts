@@ -9,9 +9,12 @@ export class EtcdProxy {
   refuses = false;
   /** How many connections were taken. */
   taken = 0;
+  /** How many times an answer was dropped. */
+  dropped = 0;
   target: number;
   readonly #server: Server;
   readonly #sockets = new Set<Socket>();
+  #muted = new Set<Socket>();
 
   static async before(target: number): Promise<EtcdProxy> {
     const proxy = new EtcdProxy(target);
@@ -26,6 +29,11 @@ export class EtcdProxy {
 
   get url(): string {
     return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
+  }
+
+  /** From now on nothing passes on the connections that stand, and nobody is told. */
+  mute(): void {
+    this.#muted = new Set(this.#sockets);
   }
 
   /** Resets every connection. */
@@ -57,9 +65,12 @@ export class EtcdProxy {
         other.destroy();
       });
     }
-    client.on("data", (bytes) => server.write(bytes));
+    client.on("data", (bytes) => {
+      if (!this.#muted.has(client)) server.write(bytes);
+    });
     server.on("data", (bytes) => {
-      if (!this.dropsAnswers) client.write(bytes);
+      if (this.dropsAnswers) this.dropped += 1;
+      else if (!this.#muted.has(client)) client.write(bytes);
     });
   }
 }

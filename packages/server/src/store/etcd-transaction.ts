@@ -24,7 +24,7 @@ export const COMPARES_MAX = 80;
 /** Operations side by side; longer lists are nested in groups of this many. */
 const OPERATIONS_MAX = 40;
 /** Keys of a prefix in one answer; the rest follows in pages of the same revision. */
-export const PAGE_KEYS_MAX = 1_000;
+const PAGE_KEYS_MAX = 1_000;
 
 /** A transaction with at most COMPARES_MAX compares. `root` ends in `/` and stands before every key. */
 export function toTxn(root: string, transaction: Transaction): TxnRequest {

@@ -186,7 +186,7 @@ export class EtcdWatch {
     if (isMark(this.#root, entry.key) || this.#over) return;
     if (value === null) this.#known.delete(entry.key);
     else if (this.#known.size < KNOWN_KEYS_MAX) this.#known.add(entry.key);
-    const { key, revision } = toKeyValue(this.#root, { ...entry, value: "", version: 0 });
+    const { key, revision } = toKeyValue(this.#root, { ...entry, value: "" });
     this.#onChange({ key, revision, value });
   }
 }

@@ -20,6 +20,11 @@ export interface RealEtcdOptions {
   readonly ports?: readonly number[];
 }
 
+const NEEDED = [
+  ["etcd", "etcd-server"],
+  ["etcdctl", "etcd-client"],
+  ["openssl", "openssl"],
+] as const;
 const START_MS_MAX = 20_000;
 const ASK_AGAIN_MS = 50;
 
@@ -27,8 +32,10 @@ const ASK_AGAIN_MS = 50;
  * Null: the tests are to run. Else why not; where CI is set, a missing etcd is an error instead.
  */
 export function whyNoEtcd(): string | null {
-  if (spawnSync("etcd", ["--version"]).status === 0) return null;
-  const reason = "etcd is not installed (on Debian: apt-get install etcd-server)";
+  const missing = NEEDED.find(([command]) => spawnSync("which", [command]).status !== 0);
+  if (missing === undefined) return null;
+  const [command, debian] = missing;
+  const reason = `${command} is not installed (on Debian: apt-get install ${debian})`;
   if (process.env["CI"] !== undefined) throw new Error(reason);
   console.log(`skipped: ${reason}`);
   return reason;
