@@ -3,6 +3,8 @@ import { spawnSync } from "node:child_process";
 
 const NEEDED = [
   { command: "etcd", package: "etcd-server", for: "the etcd store's tests" },
+  { command: "etcdctl", package: "etcd-client", for: "the etcd store's tests" },
+  { command: "openssl", package: "openssl", for: "the etcd store's tests" },
   { command: "strace", package: "strace", for: "failing disk syncs in the journal's tests" },
 ];
 
