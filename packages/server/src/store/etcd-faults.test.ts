@@ -30,8 +30,8 @@ afterEach(async () => {
   for (const cluster of clusters.splice(0)) await cluster.stop();
 });
 
-async function start(members: 1 | 3, ports?: readonly number[]): Promise<RealEtcd> {
-  const etcd = await RealEtcd.start({ members, ...(ports === undefined ? {} : { ports }) });
+async function start(members: 1 | 3): Promise<RealEtcd> {
+  const etcd = await RealEtcd.start({ members });
   clusters.push(etcd);
   return etcd;
 }
@@ -229,6 +229,26 @@ describe.skipIf(whyNoEtcd() !== null)("one member of etcd", () => {
     await vi.waitUntil(() => new Set(told.map(({ key }) => key)).size === changes, WAIT);
     const revisions = told.map(({ revision }) => revision);
     expect(revisions).toEqual([...revisions].sort((a, b) => a - b));
+  });
+
+  test("a watch that is cut inside one revision tells the rest of that revision", async () => {
+    const [watcher, writer] = [await open([proxy.url]), await open(etcd.urls)];
+    // etcd sends what is larger than 1.5 MiB in pieces, and these revisions are 1.2 MB each.
+    const [revisions, keys, value] = [6, 40, "v".repeat(30_000)];
+    const start = await insist(writer, put("before"));
+    for (let i = 0; i < revisions; i += 1) {
+      const puts = Array.from({ length: keys }, (_, j) => ({ key: `w/${i}-${j}`, value }));
+      await insist(writer, { compare: [], puts, reads: [] });
+    }
+    const told: Change[] = [];
+    watcher.watch("w/", start.revision, (change) => {
+      told.push(change);
+      if ([10, 60, 130].includes(told.length)) proxy.cut();
+    });
+    await vi.waitUntil(() => told.at(-1)?.key.startsWith(`w/${revisions - 1}-`), WAIT);
+    await insist(writer, put("w/last"));
+    await vi.waitUntil(() => told.at(-1)?.key === "w/last", WAIT);
+    expect(new Set(told.map(({ key }) => key)).size).toBe(revisions * keys + 1);
   });
 
   test("after a compaction a watch tells what is there and what is gone", async () => {

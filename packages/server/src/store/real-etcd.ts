@@ -15,9 +15,6 @@ export interface RealEtcdOptions {
   readonly durable?: boolean;
   /** Files in PEM; clients must show a certificate of the authority. */
   readonly tls?: { readonly ca: string; readonly cert: string; readonly key: string };
-  readonly flags?: readonly string[];
-  /** Client ports to use again, of a cluster that was stopped. */
-  readonly ports?: readonly number[];
 }
 
 const NEEDED = [
@@ -50,10 +47,15 @@ export class RealEtcd {
   readonly #secure: boolean;
 
   static async start(options: RealEtcdOptions): Promise<RealEtcd> {
-    const clientPorts = options.ports ?? (await freePorts(options.members));
+    const clientPorts = await freePorts(options.members);
     const etcd = new RealEtcd(options, clientPorts, await freePorts(options.members));
     for (let i = 0; i < options.members; i += 1) etcd.startMember(i);
-    await etcd.#answers();
+    try {
+      await etcd.#answers();
+    } catch (error) {
+      await etcd.stop();
+      throw error;
+    }
     return etcd;
   }
 
@@ -86,7 +88,6 @@ export class RealEtcd {
         ["--logger", "zap", "--log-level", "panic"],
         options.durable === true ? [] : ["--unsafe-no-fsync"],
         ...secured,
-        options.flags ?? [],
       ].flat(),
     );
     this.#processes = this.urls.map(() => null);

@@ -3,7 +3,7 @@
  *
  * It holds only slow things. There are deliberately no leases, no clock and no blind put in it: every
  * write compares the revision it read. `memory` serves the simulator, `sqlite` several processes of one
- * machine; one conformance suite holds all adapters.
+ * machine, `etcd` several machines; one conformance suite holds all adapters.
  */
 export interface KeyValue {
   readonly key: string;
