@@ -13,6 +13,7 @@
 import { serverLifeMs, type Timing } from "@quorate/core";
 import type { Belief } from "./belief.ts";
 import type { JournalEntry, Transaction } from "./server-parts.ts";
+import type { VirtualProcess } from "./virtual-machine.ts";
 import type { VirtualMember } from "./virtual-member.ts";
 
 export interface ProtocolWorld {
@@ -27,7 +28,7 @@ export class ProtocolOracles {
   readonly #world: ProtocolWorld;
   readonly #epochs = new Map<string, { readonly epoch: number; readonly state: string }>();
   readonly #records = new Map<string, RecordShape>();
-  /** True times at which the store handled something of a member, oldest first. */
+  /** When the store handled something of a machine, by the machine's monotonic clock, oldest first. */
   readonly #reads = new Map<string, number[]>();
   readonly #sessions = new Map<string, Journaled>();
   #leader = "";
@@ -38,20 +39,21 @@ export class ProtocolOracles {
   }
 
   /** Every transaction of a member that reached the store, also one that was rejected. */
-  storeHandled(by: string): void {
-    const times = this.#reads.get(by) ?? [];
-    times.push(this.#world.nowMs());
+  storeHandled({ machine }: VirtualProcess): void {
+    const times = this.#reads.get(machine.name) ?? [];
+    times.push(machine.clocks().monotonicMs);
     if (times.length > READS_KEPT_MAX) times.splice(0, READS_KEPT_MAX / 2);
-    this.#reads.set(by, times);
+    this.#reads.set(machine.name, times);
   }
 
-  storeApplied(by: string, transaction: Transaction, sentMs: number): void {
+  storeApplied(process: VirtualProcess, transaction: Transaction, sentMs: number): void {
     this.#changed = true;
+    const by = process.name;
     const rebuilt = transaction.puts.some(({ key }) => key === "store");
     for (const { key, value } of transaction.puts) {
       if (key.startsWith(MEMBER)) {
         const next: MemberShape = JSON.parse(value);
-        this.#memberWritten(by, key.slice(MEMBER.length), next, sentMs, rebuilt);
+        this.#memberWritten(process, key.slice(MEMBER.length), next, sentMs, rebuilt);
       } else if (key.startsWith(ALLOCATION)) {
         const next: RecordShape = JSON.parse(value);
         if (!rebuilt) this.#recordWritten(by, key.slice(ALLOCATION.length), next);
@@ -94,7 +96,8 @@ export class ProtocolOracles {
       if (entry.kind === "grant") {
         const journaled = this.#journaled(member, entry.session);
         journaled.seats = entry.seats;
-        journaled.from = entry.holdMs > 0 ? entry.convertedFrom : null;
+        journaled.from = entry.convertedFrom;
+        journaled.holdMs = entry.holdMs;
         if (entry.holdMs === 0) journaled.heldUntilMs = 0;
         this.#place(entry.session, `${member}/${entry.epoch}`);
       } else if (entry.kind === "adopt") {
@@ -138,7 +141,7 @@ export class ProtocolOracles {
   // ---- member records -------------------------------------------------------------------------------
 
   #memberWritten(
-    by: string,
+    { name: by, machine }: VirtualProcess,
     id: string,
     next: MemberShape,
     sentMs: number,
@@ -154,15 +157,17 @@ export class ProtocolOracles {
         `${by} raised ${id} to epoch ${next.epoch} while ${id} may still grant in ${last.epoch}`,
       );
     }
-    if (by !== id && next.state === "retired") this.#checkPatience(by, id, sentMs);
+    if (by !== id && next.state === "retired") this.#checkPatience(by, machine.name, id, sentMs);
   }
 
   /** A paused observer hears an answer late, but no later than one gap: so two may lie between two of them. */
-  #checkPatience(by: string, id: string, sentMs: number): void {
+  #checkPatience(by: string, machine: string, id: string, sentMs: number): void {
     const { retireAfterMs, readGapMsMax } = this.#world.timing;
     const gapMs = 2 * readGapMsMax * SLOW;
     let laterMs = sentMs;
-    for (const atMs of (this.#reads.get(by) ?? []).filter((each) => each <= sentMs).reverse()) {
+    for (const atMs of (this.#reads.get(machine) ?? [])
+      .filter((each) => each <= sentMs)
+      .reverse()) {
       if (laterMs - atMs > gapMs) {
         this.#world.violated(
           "patience",
@@ -205,9 +210,8 @@ export class ProtocolOracles {
   #checkMoved(by: string, feature: string, last: RecordShape, next: RecordShape): void {
     const own = last.allocated[by];
     const grew = (next.allocated[by]?.seats ?? 0) - (own?.seats ?? 0);
-    if (own === undefined || grew <= 0 || next.free !== last.free || next.debt !== last.debt) {
-      return;
-    }
+    if (own === undefined || own.epoch !== next.allocated[by]?.epoch || grew <= 0) return;
+    if (next.free !== last.free || next.debt !== last.debt) return;
     for (const [key, before] of this.#retiredOf(last)) {
       const [member = ""] = key.split("/");
       const seats = before.seats - (this.#retiredOf(next).get(key)?.seats ?? 0);
@@ -216,6 +220,9 @@ export class ProtocolOracles {
       for (const [session, journaled] of this.#sessionsAt(by)) {
         if (journaled.from !== key || journaled.confirmedMs === null) continue;
         if (!this.#wasAt(session, key, before, last)) continue;
+        if (journaled.holdMs === 0) {
+          this.#world.violated("hold", `${by} moved ${session} out of ${key} without a hold`);
+        }
         confirmed += journaled.seats;
         journaled.heldUntilMs = journaled.confirmedMs + serverLifeMs(before.lifeMs) / SLOW;
         journaled.confirmedMs = null;
@@ -281,7 +288,7 @@ export class ProtocolOracles {
     const key = `${member} ${session}`;
     let journaled = this.#sessions.get(key);
     if (journaled === undefined) {
-      journaled = { seats: 0, from: null, asked: "", confirmedMs: null, heldUntilMs: 0 };
+      journaled = { seats: 0, from: null, holdMs: 0, asked: "", confirmedMs: null, heldUntilMs: 0 };
       this.#sessions.set(key, journaled);
     }
     return journaled;
@@ -297,8 +304,9 @@ export class ProtocolOracles {
 /** One session at one member. */
 interface Journaled {
   seats: number;
-  /** The entry that it is being moved out of, as journaled with a hold. */
+  /** The entry that it was converted from, as journaled. */
   from: string | null;
+  holdMs: number;
   asked: string;
   confirmedMs: number | null;
   heldUntilMs: number;

@@ -136,7 +136,7 @@ export class Simulation {
         const keys = transaction.puts.map(({ key, value }) =>
           key.startsWith("allocation/") ? `${key} ${value}` : key,
         );
-        this.story.tell(by, `writes ${revision} ${keys.join(" ")}`);
+        this.story.tell(by.name, `writes ${revision} ${keys.join(" ")}`);
         this.oracles.storeApplied(transaction);
         this.protocol.storeApplied(by, transaction, sentMs);
       },

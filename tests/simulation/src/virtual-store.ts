@@ -23,7 +23,13 @@ export interface StoreWeather {
   lostAnswerShare: number;
 }
 
-type OnApplied = (by: string, transaction: Transaction, revision: number, sentMs: number) => void;
+/** `sentMs` is the monotonic clock of the sender's machine. */
+type OnApplied = (
+  by: VirtualProcess,
+  transaction: Transaction,
+  revision: number,
+  sentMs: number,
+) => void;
 
 export class VirtualStoreServer {
   readonly backing: MemoryStore;
@@ -40,7 +46,7 @@ export class VirtualStoreServer {
   /** Sees each transaction when it was applied, in the order of revisions. */
   readonly #onApplied: OnApplied;
   /** Hears of every transaction that is handled, before it is. */
-  onHandled: (by: string) => void = () => {};
+  onHandled: (by: VirtualProcess) => void = () => {};
 
   constructor(
     backing: MemoryStore,
@@ -93,15 +99,15 @@ export class VirtualStoreServer {
       const there = this.#network.trip(process.machine.name, STORE_MACHINE);
       if (there === null) return;
       const sent = copyOf(transaction);
-      const sentMs = this.#scheduler.nowMs();
+      const sentMs = process.machine.clocks().monotonicMs;
       this.#scheduler.after(there + this.#lateMs(), () => {
         if (this.#scheduler.nowMs() < this.weather.awayUntilMs) return;
         if (over) this.counts.appliedLate += 1;
-        this.onHandled(process.name);
+        this.onHandled(process);
         const outcome = this.backing.apply(sent);
         const writes = sent.puts.length + (sent.deletes?.length ?? 0);
         if (outcome.outcome === "applied" && writes > 0) {
-          this.#onApplied(process.name, sent, outcome.revision, sentMs);
+          this.#onApplied(process, sent, outcome.revision, sentMs);
         }
         settle(() => resolve(outcome));
       });
