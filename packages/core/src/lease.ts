@@ -40,8 +40,9 @@ export interface Observation {
   readonly aliveAt: Clocks | null;
   /** Monotonic, at the ANSWER of the first read of this revision: the taker rounds up. */
   readonly unchangedSinceMs: number;
-  /** Monotonic, at the answer of the last read. */
+  /** Monotonic, at the answer of the last read, and at its send. */
   readonly lastReadMs: number;
+  readonly lastSentMs: number;
 }
 
 /**
@@ -63,6 +64,7 @@ export function observe(
       aliveAt: signOfLife(previous, record, sent, answeredMs, timing),
       unchangedSinceMs: answeredMs,
       lastReadMs: answeredMs,
+      lastSentMs: sent.monotonicMs,
     };
   }
   if (revision < previous.revision) return previous;
@@ -73,6 +75,7 @@ export function observe(
     ...previous,
     unchangedSinceMs: gap ? answeredMs : previous.unchangedSinceMs,
     lastReadMs: answeredMs,
+    lastSentMs: sent.monotonicMs,
   };
 }
 
@@ -91,7 +94,8 @@ function signOfLife(
   if (previous === null) return sent;
   // A write of only a nonce moves the revision, but nobody who lives and works renewed by it.
   if (record.renewal <= previous.record.renewal) return previous.aliveAt;
-  return answeredMs - previous.lastReadMs > timing.readGapMsMax ? previous.aliveAt : sent;
+  // From the send: answers that waited for a paused process say nothing of the time since.
+  return answeredMs - previous.lastSentMs > timing.readGapMsMax ? previous.aliveAt : sent;
 }
 
 /** I2's "seen alive within the last R", counted like a holder. */

@@ -5,6 +5,7 @@
 import type { Answer } from "@quorate/protocol";
 import { isRefusal, type Refusal } from "@quorate/core";
 import {
+  NOT_REACHED,
   Member,
   type MemberApi,
   type MemberOptions,
@@ -146,6 +147,7 @@ export class VirtualMember implements Host<MemberApi> {
               this.#world.hostAt(url),
               (api) => api.peer(this.id, copyOf(sent)),
               deadlineMs,
+              NOT_REACHED,
             );
           },
         },

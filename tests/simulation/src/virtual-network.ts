@@ -79,6 +79,8 @@ export class VirtualNetwork {
     host: Host<Api> | null,
     handle: (api: Api) => Result | Promise<Result>,
     deadlineMs: number,
+    /** What a caller learns when nobody listens there: then the call was certainly not taken. */
+    notReached: Result | null = null,
   ): Promise<Result | null> {
     return new Promise((resolve) => {
       if (!caller.isAlive()) return;
@@ -88,12 +90,16 @@ export class VirtualNetwork {
         resolve(result);
       };
       if (host === null) {
-        caller.deliver(0, () => answer(null));
+        caller.deliver(0, () => answer(notReached));
         return;
       }
       const copies = this.#random.chance(this.weather.duplicateShare) ? 2 : 1;
       if (copies === 2) this.lost.duplicates += 1;
-      for (let copy = 0; copy < copies; copy += 1) this.#send(caller, host, handle, answer);
+      // Of two copies one may be refused although the other was taken.
+      const refused = copies === 1 ? notReached : null;
+      for (let copy = 0; copy < copies; copy += 1) {
+        this.#send(caller, host, handle, answer, refused);
+      }
     });
   }
 
@@ -102,6 +108,7 @@ export class VirtualNetwork {
     host: Host<Api>,
     handle: (api: Api) => Result | Promise<Result>,
     answer: (result: Result | null) => void,
+    notReached: Result | null,
   ): void {
     const here = caller.machine.name;
     const there = this.trip(here, host.machine);
@@ -122,7 +129,7 @@ export class VirtualNetwork {
       const listening = host.listening();
       // The machine refuses the connection: the caller learns it at once.
       if (listening === null) {
-        reply(null);
+        reply(notReached);
         return;
       }
       listening.process.deliver(

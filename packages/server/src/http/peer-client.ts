@@ -11,7 +11,7 @@ import type { IncomingMessage } from "node:http";
 import { Agent as TlsAgent, request as httpsRequest } from "node:https";
 import { isRefusal, PEER_BODY_BYTES_MAX, REFUSALS } from "@quorate/core";
 import { PEER_PATH, SIGNATURE_HEADER } from "@quorate/protocol";
-import type { PeerAnswer, PeerCall } from "../member/peer-calls.ts";
+import { NOT_REACHED, type PeerAnswer, type PeerCall } from "../member/peer-calls.ts";
 import type { Peers } from "../member/ports.ts";
 import { signedBytes } from "./peer-envelope.ts";
 import type { PeerEnvelope } from "./peer-envelope.ts";
@@ -73,7 +73,11 @@ export function createPeers(identity: PeerIdentity): Peers & { close(): void } {
           request.destroy();
         };
         const deadline = setTimeout(giveUp, deadlineMs);
-        request.on("error", giveUp);
+        request.on("error", (error) => {
+          // A kept connection that was cut may have carried the call; a refused one has not.
+          if ("code" in error && error.code === "ECONNREFUSED") settle(NOT_REACHED);
+          else giveUp();
+        });
         request.on("response", (response) => readAnswer(response, settle, giveUp));
         request.end(body);
       });

@@ -167,8 +167,13 @@ describe("a call gets null and never an error", () => {
     }
   });
 
-  test("for an address that is none, where nobody listens, or a call that is too long", async () => {
-    for (const url of ["", "nonsense", "ftp://127.0.0.1", "http://127.0.0.1:1"]) {
+  test("where nobody listens, a call says that it certainly was not taken", async () => {
+    const answer = await peers.call("http://127.0.0.1:1", "a", COLLECT, DEADLINE_MS);
+    expect(answer).toMatchObject({ ok: false, reached: false });
+  });
+
+  test("for an address that is none, or a call that is too long", async () => {
+    for (const url of ["", "nonsense", "ftp://127.0.0.1"]) {
       expect(await peers.call(url, "a", COLLECT, DEADLINE_MS), url).toBeNull();
     }
     const long: PeerCall = {

@@ -29,6 +29,7 @@ import type { MemberContext } from "./context.ts";
 import { allocationKeyOf, memberKeyOf, LEADER_KEY } from "./keys.ts";
 import type { Leader } from "./leader.ts";
 import type { LeaseKeeper } from "./lease-keeper.ts";
+import { isUnreached } from "./peer-calls.ts";
 import type { PoolView } from "./pool-view.ts";
 import { RELEASED_MEANWHILE, type Seats } from "./seats.ts";
 
@@ -515,7 +516,7 @@ export class Conversions {
       },
       2 * this.member.timing.callDeadlineMs,
     );
-    if (answer === null) this.lease.noteUnreachable(member);
+    if (answer === null || isUnreached(answer)) this.lease.noteUnreachable(member);
     else await this.member.state.transact({ reads: [allocationKeyOf(feature)] });
     const handed = answer !== null && answer.ok;
     const gone = this.gone(session);
@@ -530,7 +531,9 @@ export class Conversions {
       this.seats.onChanged(session);
       return session;
     }
-    session.heldUntilMs = handed ? session.heldUntilMs : 0;
+    // Without an answer the seat may have come, or may still come, while its client believes in the old
+    // authorization: it is held. Only a clear "no" says that no seat is on its way.
+    if (answer !== null && !answer.ok) session.heldUntilMs = 0;
     await this.seats.end(session, "superseded");
     if (refusal !== null) return refusal;
     if (answer !== null && !answer.ok && isRefusal(answer.refusal)) {

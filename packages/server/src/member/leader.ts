@@ -27,7 +27,7 @@ import {
 import type { MemberContext } from "./context.ts";
 import { allocationKeyOf, LEADER_KEY } from "./keys.ts";
 import type { LeaseKeeper } from "./lease-keeper.ts";
-import type { SeatWant } from "./peer-calls.ts";
+import { isUnreached, type SeatWant } from "./peer-calls.ts";
 import type { PoolView } from "./pool-view.ts";
 import type { Seats } from "./seats.ts";
 
@@ -371,11 +371,8 @@ export class Leader {
       { kind: "give-back", feature, seats, epoch: this.lease.epoch, term: this.term },
       2 * this.member.timing.callDeadlineMs,
     );
-    if (answer === null) {
-      this.lease.noteUnreachable(id);
-      return 0;
-    }
-    if (!answer.ok) return 0;
+    if (answer === null || isUnreached(answer)) this.lease.noteUnreachable(id);
+    if (answer === null || !answer.ok) return 0;
     const given = (answer.body as { seats: number }).seats;
     // Who gives less than it was asked for has none left, whatever it reported a second ago.
     this.view.lower(id, feature, given, given < seats);

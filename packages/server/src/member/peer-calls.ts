@@ -2,7 +2,7 @@
  * What members say to each other (section , `POST /v1/peer/*`), as plain values. The HTTP layer
  * signs and verifies the bytes; every call carries the sender's epoch and the term it believes in.
  */
-import type { Refusal } from "@quorate/core";
+import { refuse, type Refusal } from "@quorate/core";
 import type { AuthorizationRow, Holder } from "@quorate/protocol";
 
 export type PeerCall = { readonly epoch: number; readonly term: number } & (
@@ -60,4 +60,19 @@ export interface FeatureReport {
 
 export type PeerAnswer =
   | { readonly ok: true; readonly body: unknown }
-  | { readonly ok: false; readonly refusal: Refusal };
+  | {
+      readonly ok: false;
+      readonly refusal: Refusal;
+      /** False: it does not listen, and so certainly got nothing. No answer at all may be anything. */
+      readonly reached?: false;
+    };
+
+export function isUnreached(answer: PeerAnswer): boolean {
+  return !answer.ok && answer.reached === false;
+}
+
+export const NOT_REACHED: PeerAnswer = {
+  ok: false,
+  refusal: refuse("busy", "the server does not listen"),
+  reached: false,
+};

@@ -12,6 +12,7 @@ import { FaultyStore } from "../store/faulty-store.ts";
 import { MemoryStore } from "../store/memory-store.ts";
 import type { AllocationRecord, MemberRecord } from "./keys.ts";
 import { Member } from "./member.ts";
+import { NOT_REACHED } from "./peer-calls.ts";
 import type { Licenses, MemberPorts, Runtime, Tokens } from "./ports.ts";
 import { VirtualTime } from "./virtual-time.ts";
 
@@ -202,7 +203,10 @@ export class Pool {
           new Promise((resolve) => {
             const there = this.running.get(to);
             runtime.after(deadlineMs, () => resolve(null));
-            if (there?.alive !== true) return;
+            if (there?.alive !== true) {
+              resolve(NOT_REACHED);
+              return;
+            }
             if (this.unreachable.has(to) || this.unreachable.has(id)) return;
             void there.member.peer(id, structuredClone(call)).then((answer) => {
               if (there.alive) resolve(structuredClone(answer));
