@@ -6,7 +6,7 @@
  * 3. As many clients as there are seats ask, at any healed member, and all are served.
  * 4. The leader's list, the members' ledgers and the clients' beliefs are the same.
  */
-import { serverLifeMs, timingOf } from "@quorate/core";
+import { PAGE_ROWS_MAX, serverLifeMs, timingOf } from "@quorate/core";
 import type { MemberApi } from "./server-parts.ts";
 import { Violation } from "./oracles.ts";
 import type { Simulation } from "./simulation.ts";
@@ -116,7 +116,7 @@ async function sameLists(
     async () => {
       const leader = leaderOf(healthy);
       if (leader === null) return null;
-      const page = await askInside(simulation, () => leader.authorizations({}));
+      const page = await askInside(simulation, () => leader.authorizations({ limit: PAGE_ROWS_MAX }));
       const rows = page?.authorizations ?? [];
       const isJournaled = (session: string, member: string): boolean =>
         healthy.find(({ id }) => id === member)?.disk.isKnown(session) === true;
