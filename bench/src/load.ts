@@ -8,11 +8,13 @@ import { ask, LOAD_CORE, programPath, SERVER_CORE, spawnPinned, stopProcess } fr
 export class LoadGenerator implements AsyncDisposable {
   readonly #child: ChildProcess = spawnPinned(LOAD_CORE, [programPath("load-generator.ts")]);
 
-  /** Answers a second. Refusals are told: a rate with many of them means nothing. */
-  async rate(task: LoadTask): Promise<number> {
-    const { answers, seconds, refusals } = await ask<LoadAnswer>(this.#child, task);
-    for (const [status, times] of refusals) tell(`${task.task}: ${times} answers were ${status}`);
-    return answers / seconds;
+  /** Refusals are told: a rate with many of them means nothing. */
+  async run(task: LoadTask): Promise<LoadAnswer> {
+    const answer = await ask<LoadAnswer>(this.#child, task);
+    for (const [status, times] of answer.refusals) {
+      tell(`${task.task}: ${times} answers were ${status}`);
+    }
+    return answer;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -21,11 +23,11 @@ export class LoadGenerator implements AsyncDisposable {
 }
 
 export class Echo implements AsyncDisposable {
-  readonly #child: ChildProcess;
+  readonly process: ChildProcess;
   readonly port: number;
 
   private constructor(child: ChildProcess, port: number) {
-    this.#child = child;
+    this.process = child;
     this.port = port;
   }
 
@@ -36,6 +38,6 @@ export class Echo implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await stopProcess(this.#child);
+    await stopProcess(this.process);
   }
 }

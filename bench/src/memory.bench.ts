@@ -23,11 +23,11 @@ export async function benchMemory(): Promise<Figure[]> {
     await using generator = new LoadGenerator();
     const [{ port, url }] = pool.servers;
     // Code, buffers and caches that come with the first sessions are not the price of a session.
-    await generator.rate({ task: "hold", port, sessions: SESSIONS_BEFORE });
+    await generator.run({ task: "hold", port, sessions: SESSIONS_BEFORE });
     const before = await memoryAfterCollection();
     await readLoopDelay(url);
     tell(`memory: checking out ${count(SESSIONS)} sessions`);
-    await generator.rate({ task: "hold", port, sessions: SESSIONS });
+    await generator.run({ task: "hold", port, sessions: SESSIONS });
     const delay = await readLoopDelay(url);
     await sessionsInUse(url, SEATS);
     const after = await memoryAfterCollection();

@@ -36,6 +36,7 @@ export interface BenchPool {
 
 const QUORATE = programPath("../../packages/cli/bin/quorate.js");
 const READY_MS_MAX = 30_000;
+const LEADER_LOOK_MS = 50;
 const RAM_DISKS: readonly number[] = [0x01021994, 0x858458f6];
 
 export async function openPool(options: PoolOptions): Promise<BenchPool> {
@@ -67,11 +68,25 @@ export async function openPool(options: PoolOptions): Promise<BenchPool> {
 async function leaderFirst(
   servers: readonly PoolServer[],
 ): Promise<readonly [PoolServer, ...PoolServer[]]> {
-  const answer = await fetch(`${servers[0]?.url}/v1/pool`);
-  const { leader } = (await answer.json()) as PoolAnswer;
-  const first = servers.find(({ id }) => id === leader?.id);
-  if (first === undefined) throw new Error("the pool has no leader");
+  const asked = servers[0];
+  if (asked === undefined) throw new Error("a pool has at least one member");
+  const first = await leaderOf(asked.url, servers);
   return [first, ...servers.filter((each) => each !== first)];
+}
+
+/** Somebody leads a moment after a majority is there. */
+async function leaderOf(url: string, servers: readonly PoolServer[]): Promise<PoolServer> {
+  const startedMs = performance.now();
+  while (performance.now() - startedMs < READY_MS_MAX) {
+    const answer = await fetch(`${url}/v1/pool`);
+    const { leader } = (await answer.json()) as PoolAnswer;
+    const first = servers.find(({ id }) => id === leader?.id);
+    if (first !== undefined) return first;
+    await new Promise((resolve) => {
+      setTimeout(resolve, LEADER_LOOK_MS);
+    });
+  }
+  throw new Error("the pool has no leader");
 }
 
 function makeLicense(folder: string, options: PoolOptions, ids: readonly string[]): void {
