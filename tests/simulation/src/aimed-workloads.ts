@@ -14,6 +14,8 @@ import { STORE_MACHINE } from "./virtual-store.ts";
 export interface AimedWorld extends FaultWorld {
   /** False once the faults are over. */
   readonly isActive: () => boolean;
+  /** False for a strike that is left out while a story is shrunk. */
+  readonly mayHappen: (name: string) => boolean;
   /** A second process of a member on an empty machine, as after a hasty replacement. */
   startTwin(member: VirtualMember, forMs: number): boolean;
 }
@@ -44,24 +46,31 @@ function scarce(random: Random, lifeMs: number): Partial<Profile> {
 const AIMS: readonly Aim[] = [
   {
     name: "edges of the lease",
-    profile: (random, leaseMs) => scarce(random, 6 * leaseMs),
+    profile: (random, leaseMs) => ({
+      ...scarce(random, 6 * leaseMs),
+      holdMs: 2 * leaseMs,
+      idleMs: 0.3 * leaseMs,
+    }),
     strike: (world, random) => {
       const { leaseMs, network, scheduler, hiddenPauseMsMax } = world;
       const member = random.pick(world.members);
+      const { hardware } = member;
+      Object.assign(world.store.weather, { lateShare: 0.8, lateMsMax: 450 });
       const ms = random.between(0.7, 2.5) * leaseMs;
-      const way = random.pick(["both", "both", "to", "from"]);
-      if (way !== "from") network.cut(member.machine, STORE_MACHINE, ms);
-      if (way !== "to") network.cut(STORE_MACHINE, member.machine, ms);
-      const kind = random.pick(["none", "hidden", "hidden", "hidden", "suspend", "pause"]);
-      const atMs = random.between(0, 1) * leaseMs;
+      const kind = random.pick(["hidden", "hidden", "suspend", "pause", "slow disk"]);
+      const atMs = random.between(0, kind === "pause" ? 0.2 : 1) * leaseMs;
+      scheduler.after(300, () => {
+        network.cut(member.machine, STORE_MACHINE, ms);
+        network.cut(STORE_MACHINE, member.machine, ms);
+      });
       scheduler.after(atMs, () => {
         if (!world.isActive()) return;
-        if (kind === "hidden") member.hardware.stop("hidden", 0.98 * hiddenPauseMsMax);
-        else if (kind === "suspend")
-          member.hardware.stop("suspend", random.between(1, 3) * leaseMs);
-        else if (kind === "pause") member.process()?.pause(random.between(0.5, 3) * leaseMs);
+        if (kind === "hidden") hardware.stop("hidden", 0.98 * hiddenPauseMsMax);
+        else if (kind === "suspend") hardware.stop("suspend", random.between(0.8, 3) * leaseMs);
+        else if (kind === "pause") member.process()?.pause(random.between(0.3, 1.2) * leaseMs);
+        else member.disk.slow(random.between(0.1, 0.45) * leaseMs);
       });
-      world.story.tell("aim", `${member.id} and the store: ${way} for ${ms} ms, then ${kind}`);
+      world.story.tell("aim", `${member.id} is cut from the store for ${ms} ms, ${kind}`);
       // Two hidden pauses within one wait would add up to more than is assumed.
       return (ms + atMs) / leaseMs + 3;
     },
@@ -213,6 +222,16 @@ const AIMS: readonly Aim[] = [
     },
   },
   {
+    name: "a store restored from a backup",
+    // A rebuilt pool waits for the longest life that it ever knew, and never less than a minute.
+    profile: (random, leaseMs) => ({ ...scarce(random, 60_000), holdMs: 10 * leaseMs }),
+    strike: (world, random) => {
+      const what = world.administrator.restoreStore(random);
+      if (what !== null) world.story.tell("aim", what);
+      return (3 * world.lifeMs) / world.leaseMs;
+    },
+  },
+  {
     name: "sleep and wall clocks",
     profile: (random, leaseMs) => scarce(random, random.pick([6, 10]) * leaseMs),
     strike: (world, random) => {
@@ -280,16 +299,18 @@ export function aimedProfile(name: string, random: Random): Partial<Profile> {
   return { leaseMs, calm: false, name, ...find(name).profile(random, leaseMs) };
 }
 
-/** Strikes again and again until the faults are over. */
+/** Strikes again and again until the faults are over. Each strike has a name and dice of its own. */
 export function aim(name: string, world: AimedWorld, random: Random): void {
   const { strike } = find(name);
-  const again = (leases: number): void => {
+  const again = (number: number, leases: number): void => {
     world.scheduler.after(leases * world.leaseMs, () => {
       if (!world.isActive()) return;
-      again(strike(world, random));
+      const own = random.stream(String(number));
+      const happens = world.mayHappen(`aim#${number}`);
+      again(number + 1, happens ? strike(world, own) : LEASES_LEFT_OUT);
     });
   };
-  again(FIRST_LEASES);
+  again(1, FIRST_LEASES);
 }
 
 function find(name: string): Aim {
@@ -298,6 +319,8 @@ function find(name: string): Aim {
   return found;
 }
 
+/** The time that a strike takes that is left out. */
+const LEASES_LEFT_OUT = 3;
 const AIMED_SHARE = 0.5;
 /** The members have begun by then, and the first clients hold seats. */
 const FIRST_LEASES = 6;

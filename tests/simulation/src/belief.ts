@@ -22,6 +22,7 @@ export class Belief {
     null;
   #fromMs: number | null = null;
   #over = false;
+  #shared = false;
   /** True time until which the belief is certain, as far as clocks were looked at. */
   #certainUntilMs = 0;
 
@@ -41,6 +42,15 @@ export class Belief {
 
   session(): string {
     return this.#session;
+  }
+
+  /** Another program uses the same session by mistake: nothing is promised to either of them. */
+  isShared(): boolean {
+    return this.#shared;
+  }
+
+  share(): void {
+    this.#shared = true;
   }
 
   member(): string {

@@ -23,6 +23,10 @@ export class TokenRegistry {
     return { session, secret };
   }
 
+  secretOf(session: string): string {
+    return this.#secrets.get(session) ?? "";
+  }
+
   /** The port of the member whose public key is `key`. */
   tokensOf(key: string): Tokens {
     return {
@@ -55,20 +59,28 @@ export class LicenseFile {
     this.#text = text;
   }
 
-  install(text: string): void {
+  /** Null: the file is lost. */
+  install(text: string | null): void {
     this.#text = text;
   }
 
-  portOf(process: VirtualProcess, random: Random): Licenses {
+  portOf(process: VirtualProcess, random: Random, isDiskFull: () => boolean): Licenses {
     const afterWork = <T>(work: () => T): Promise<T> =>
-      new Promise((resolve) => {
-        process.deliver(random.between(FILE_MS_MIN, FILE_MS_MAX), () => resolve(work()));
+      new Promise((resolve, reject) => {
+        process.deliver(random.between(FILE_MS_MIN, FILE_MS_MAX), () => {
+          try {
+            resolve(work());
+          } catch (error) {
+            reject(error instanceof Error ? error : new Error(String(error)));
+          }
+        });
       });
     return {
       check: checkLicense,
       readOwn: () => afterWork(() => this.#text),
       writeOwn: (text, backup) =>
         afterWork(() => {
+          if (isDiskFull()) throw new Error("ENOSPC: no space left on device");
           if (backup) this.backups += 1;
           this.#text = text;
         }),

@@ -29,8 +29,47 @@ export interface OverIssue {
   readonly allowed: number;
 }
 
+/** How much too much was held: what a wrong clock or a broken promise has cost. */
+export interface OverIssueCost {
+  /** The most seats beyond the allowed at one instant. */
+  readonly seatsMax: number;
+  /** Seats beyond the allowed, times how long. */
+  readonly seatMs: number;
+  /** The longest interval without a break in which a feature had too many holders. */
+  readonly longestMs: number;
+}
+
+/** The same sweep as `overIssues`, measured instead of listed. */
+export function overIssueCost(holds: readonly Hold[], limits: readonly Limit[]): OverIssueCost {
+  let [seatsMax, seatMs, longestMs] = [0, 0, 0];
+  const since = new Map<string, { atMs: number; excess: number; fromMs: number }>();
+  sweep(holds, limits, (point, { held, allowed }) => {
+    const last = since.get(point.feature) ?? { atMs: point.atMs, excess: 0, fromMs: point.atMs };
+    seatMs += last.excess * (point.atMs - last.atMs);
+    if (last.excess > 0) longestMs = Math.max(longestMs, point.atMs - last.fromMs);
+    const excess = Math.max(0, held - allowed);
+    seatsMax = Math.max(seatsMax, excess);
+    const fromMs = last.excess > 0 ? last.fromMs : point.atMs;
+    since.set(point.feature, { atMs: point.atMs, excess, fromMs });
+  });
+  return { seatsMax, seatMs, longestMs };
+}
+
 /** Every instant at which a hold began that was too much, in the order of time. */
 export function overIssues(holds: readonly Hold[], limits: readonly Limit[]): OverIssue[] {
+  const found: OverIssue[] = [];
+  sweep(holds, limits, (point, state) => {
+    if (point.rank === START && state.held > state.allowed) report(found, point, state);
+  });
+  return found;
+}
+
+/** All end points in the order of time; `look` sees each feature's state after each of them. */
+function sweep(
+  holds: readonly Hold[],
+  limits: readonly Limit[],
+  look: (point: Point, state: { readonly held: number; readonly allowed: number }) => void,
+): void {
   const points: Point[] = [];
   for (const hold of holds) {
     if (!(hold.toMs > hold.fromMs)) continue;
@@ -43,7 +82,6 @@ export function overIssues(holds: readonly Hold[], limits: readonly Limit[]): Ov
   points.sort((a, b) => a.atMs - b.atMs || a.rank - b.rank || order(a.feature, b.feature));
 
   const features = new Map<string, { held: number; licensed: number; allowed: number }>();
-  const found: OverIssue[] = [];
   for (const point of points) {
     let state = features.get(point.feature);
     if (state === undefined) {
@@ -52,15 +90,14 @@ export function overIssues(holds: readonly Hold[], limits: readonly Limit[]): Ov
     }
     if (point.rank === START) {
       state.held += point.seats;
-      if (state.held > state.allowed) report(found, point, state);
     } else {
       if (point.rank === END) state.held -= point.seats;
       else state.licensed = point.seats;
       // What was held above a lower limit may stay, but what ended of it may not come back.
       state.allowed = Math.max(state.licensed, Math.min(state.held, state.allowed));
     }
+    look(point, state);
   }
-  return found;
 }
 
 const END = 0;

@@ -17,11 +17,15 @@ export async function checkLiveness(
   broken: ReadonlySet<string>,
 ): Promise<void> {
   const healthy = simulation.members.filter(({ id }) => !broken.has(id));
-  const { leaseMs, lifeMs } = simulation.profile;
+  const { leaseMs } = simulation.profile;
+  const lifeMs = simulation.administrator.lifeMsMax;
   const { retireAfterMs } = timingOf(leaseMs);
   // Longest chain: a client's or member's machine wakes up, members start (R), the broken are retired (R),
   // and a leader takes the key.
   const leaderMs = 1.5 * lifeMs + 3 * retireAfterMs + LEADER_CHANGE_MS;
+  await waitFor(simulation, leaderMs, "the pool can't be rebuilt", () =>
+    simulation.administrator.mustRebuild() ? null : true,
+  );
   const leader = await waitFor(simulation, leaderMs, "no leader after the faults", () =>
     leaderOf(healthy),
   );
@@ -32,7 +36,7 @@ export async function checkLiveness(
 
   for (const client of simulation.clients) client.retire();
   // One life for what nobody released, another for seats that were moved and are held (4.4).
-  const freeMs = retireAfterMs + LEADER_CHANGE_MS + 2 * serverLifeMs(lifeMs) + SLACK_MS;
+  const freeMs = 3 * retireAfterMs + LEADER_CHANGE_MS + 2 * serverLifeMs(lifeMs) + SLACK_MS;
   await allSeatsFree(simulation, healthy, freeMs);
 
   simulation.story.tell("phase", "everybody asks again");
@@ -116,7 +120,9 @@ async function sameLists(
     async () => {
       const leader = leaderOf(healthy);
       if (leader === null) return null;
-      const page = await askInside(simulation, () => leader.authorizations({ limit: PAGE_ROWS_MAX }));
+      const page = await askInside(simulation, () =>
+        leader.authorizations({ limit: PAGE_ROWS_MAX }),
+      );
       const rows = page?.authorizations ?? [];
       const isJournaled = (session: string, member: string): boolean =>
         healthy.find(({ id }) => id === member)?.disk.isKnown(session) === true;

@@ -50,7 +50,8 @@ function usualProfile(random: Random, members: number | null, byHand: boolean): 
   const leaseMs = random.pick([2_000, 5_000, 5_000]);
   const shortLife = random.chance(0.5);
   const lifeMs = effectiveLifeMs(shortLife ? 1 : 60_000, leaseMs);
-  const crowd = random.pick(CROWDS);
+  const dice = random.next();
+  const crowd = CROWDS.find(({ below }) => dice < below) ?? CROWDS[0];
   const clients = random.whole(crowd.from, crowd.to);
   const scarcity = random.pick(SCARCITIES);
   const seats = Math.max(1, Math.round(clients * scarcity.seatsShare));
@@ -94,10 +95,10 @@ const FEATURE_NAMES = ["cad", "cam", "fem", "pcb"] as const;
 const FEATURE_COUNTS = [1, 1, 1, 1, 1, 1, 2, 2, 3, 4] as const;
 /** One seed of a hundred or so has a crowd: it costs as much as twenty others. */
 const CROWDS = [
-  ...Array<{ from: number; to: number }>(85).fill({ from: 4, to: 12 }),
-  ...Array<{ from: number; to: number }>(14).fill({ from: 13, to: 40 }),
-  { from: 100, to: 300 },
-];
+  { below: 0.85, from: 4, to: 12 },
+  { below: 0.99, from: 13, to: 40 },
+  { below: 1, from: 100, to: 300 },
+] as const;
 const SCARCITIES = [
   { name: "free seats left", seatsShare: 2, idleShare: 0.5 },
   { name: "just enough seats", seatsShare: 1, idleShare: 0.3 },

@@ -8,6 +8,7 @@
  * - patience: nobody is retired by a member that has not looked at it all the time (4.1, the gap rule).
  * - leader: only the leader takes free seats or gives them to others (4.2, 4.3).
  * - confirm: a retired seat moves only for a session of that very entry that has confirmed (4.4.3).
+ * - released: nothing is granted on a message that is older than an answered release (4.6).
  * - hold: a session that was moved ends with the rest of its wait (4.4.3).
  */
 import { serverLifeMs, type Timing } from "@quorate/core";
@@ -65,6 +66,12 @@ export class ProtocolOracles {
     }
   }
 
+  /** The store is as it was in a backup: nothing is known until it is written again. */
+  storeRestored(): void {
+    this.#epochs.clear();
+    this.#records.clear();
+  }
+
   /** A positive answer leaves. */
   answered(member: string): void {
     this.#changed = true;
@@ -90,12 +97,23 @@ export class ProtocolOracles {
     journaled.confirmedMs = this.#world.nowMs();
   }
 
+  /** A release was answered. */
+  released(member: string, session: string, n: number): void {
+    this.#journaled(member, session).releasedN = n;
+  }
+
   journalAppended(member: string, entries: readonly JournalEntry[]): void {
     this.#changed = true;
     for (const entry of entries) {
       if (entry.kind === "grant") {
         const journaled = this.#journaled(member, entry.session);
         journaled.seats = entry.seats;
+        if (entry.n < journaled.releasedN) {
+          this.#world.violated(
+            "released",
+            `${member} granted ${entry.session} on message ${entry.n}, it was released by ${journaled.releasedN}`,
+          );
+        }
         journaled.from = entry.convertedFrom;
         journaled.holdMs = entry.holdMs;
         if (entry.holdMs === 0) journaled.heldUntilMs = 0;
@@ -148,7 +166,9 @@ export class ProtocolOracles {
     rebuilt: boolean,
   ): void {
     const last = this.#epochs.get(id);
-    this.#epochs.set(id, { epoch: next.epoch, state: next.state });
+    // A rebuild does not wait for anybody's mandate; the wait of its seats has that in it.
+    if (rebuilt) this.#epochs.delete(id);
+    else this.#epochs.set(id, { epoch: next.epoch, state: next.state });
     if (last === undefined || next.epoch <= last.epoch || rebuilt) return;
     for (const member of this.#world.members) {
       if (member.id !== id || member.readiness() !== null) continue;
@@ -288,7 +308,15 @@ export class ProtocolOracles {
     const key = `${member} ${session}`;
     let journaled = this.#sessions.get(key);
     if (journaled === undefined) {
-      journaled = { seats: 0, from: null, holdMs: 0, asked: "", confirmedMs: null, heldUntilMs: 0 };
+      journaled = {
+        seats: 0,
+        from: null,
+        holdMs: 0,
+        asked: "",
+        confirmedMs: null,
+        heldUntilMs: 0,
+        releasedN: -1,
+      };
       this.#sessions.set(key, journaled);
     }
     return journaled;
@@ -309,6 +337,8 @@ interface Journaled {
   holdMs: number;
   asked: string;
   confirmedMs: number | null;
+  /** Number of the release that was answered; -1 for none. */
+  releasedN: number;
   heldUntilMs: number;
 }
 

@@ -5,35 +5,47 @@
  * Members and clients are the production code. Only clocks, network, disks, signatures and the backing of
  * the store are replaced.
  */
-import { isRefusal, majorityOf, timingOf } from "@quorate/core";
+import { CLOCK_DRIFT, majorityOf, timingOf } from "@quorate/core";
 import { MemoryStore, type MemberPorts } from "./server-parts.ts";
-import { LicenseFile, TokenRegistry, licenseText } from "./fake-tokens.ts";
+import { LicenseFile, TokenRegistry } from "./fake-tokens.ts";
 import { aim } from "./aimed-workloads.ts";
-import { Faults, type FaultWorld } from "./faults.ts";
+import type { FaultWorld } from "./fault-kinds.ts";
+import { Faults } from "./faults.ts";
+import type { OverIssueCost } from "./history-check.ts";
 import { checkLiveness } from "./liveness.ts";
 import { Oracles, Violation } from "./oracles.ts";
 import { profileOf, type Profile } from "./profile.ts";
 import { ProtocolOracles } from "./protocol-oracles.ts";
 import { Random } from "./random.ts";
 import { Scheduler } from "./scheduler.ts";
-import { Story } from "./story.ts";
+import { Story, wordsOf } from "./story.ts";
+import { VirtualAdministrator } from "./virtual-administrator.ts";
 import { VirtualClient, type ClientWorld } from "./virtual-client.ts";
 import { VirtualDisk } from "./virtual-disk.ts";
 import { VirtualMachine } from "./virtual-machine.ts";
+import { VirtualMischief } from "./virtual-mischief.ts";
 import { VirtualMember, type PoolWorld } from "./virtual-member.ts";
 import { VirtualNetwork } from "./virtual-network.ts";
 import { VirtualStoreServer } from "./virtual-store.ts";
 
 export interface SimulationOptions {
   readonly seed: number;
-  /** Events of the phase with faults. */
+  /** Events of the phase with faults; it ends at the first of both bounds. */
   readonly steps: number;
+  /** Virtual minutes of the phase with faults; left out: only `steps` counts. */
+  readonly minutes?: number | null;
   /** Null: drawn from the seed. */
   readonly members: number | null;
   /** Kinds of fault that happen; null: drawn from the seed. */
   readonly faults: readonly string[] | null;
   /** What the workload aims at, or "none"; left out: drawn from the seed. */
   readonly aim?: string | null;
+  /** Names of the faults that happen ("crash#3"); left out: all. */
+  readonly onlyFaults?: readonly string[] | null;
+  /** Names of the clients that do anything before the end; left out: all. */
+  readonly onlyClients?: readonly string[] | null;
+  /** Clocks go wrong by up to this share instead of the assumed 1 %: what depends on clocks is only measured. */
+  readonly driftBeyond?: number | null;
   readonly print: ((line: string) => void) | null;
   /** Plants a bug between a member and its ports. */
   readonly plant?: (ports: MemberPorts) => MemberPorts;
@@ -54,9 +66,11 @@ export interface SimulationSummary {
   readonly epochs: number;
   readonly reclaimedSeats: number;
   readonly licenses: number;
-  readonly messagesLost: number;
-  readonly storeUnknown: number;
+  /** Seats beyond the licensed ones; null unless clocks were beyond the bound. */
+  readonly overIssue: OverIssueCost | null;
   readonly faults: Readonly<Record<string, number>>;
+  /** What else went wrong, by kind. */
+  readonly troubles: Readonly<Record<string, number>>;
 }
 
 export interface SimulationResult {
@@ -66,6 +80,11 @@ export interface SimulationResult {
   /** Equal for two runs exactly if their stories are. */
   readonly digest: string;
   readonly summary: SimulationSummary;
+  /** Events until the faults were over, or until the violation. */
+  readonly steps: number;
+  /** Names of the faults that found something to break, and of all clients. */
+  readonly happened: readonly string[];
+  readonly clients: readonly string[];
   readonly last: readonly string[];
 }
 
@@ -98,10 +117,16 @@ export class Simulation {
   readonly processes: VirtualMember[] = [];
   readonly clients: VirtualClient[] = [];
   readonly random: Random;
+  readonly administrator: VirtualAdministrator;
   readonly #tokens: TokenRegistry;
   readonly #faults: Faults;
-  #license: { sequence: number; text: string };
-  #olderLicense: string;
+  readonly #mischief: VirtualMischief[] = [];
+  readonly #disks = new Map<string, VirtualDisk>();
+  /** By address, also of machines that were replaced. */
+  readonly #hosts = new Map<string, VirtualMember>();
+  /** Sessions of running programs, for those that use another's by mistake. */
+  readonly #sharable = new Map<string, { readonly session: string; share(): void }>();
+  #isActive = true;
 
   constructor(options: SimulationOptions) {
     this.options = options;
@@ -114,8 +139,13 @@ export class Simulation {
     );
     this.story = new Story(() => this.scheduler.nowMs(), options.print);
     const timing = timingOf(this.profile.leaseMs);
-    const disks = new Map<string, VirtualDisk>();
-    this.oracles = new Oracles(this.scheduler, timing, disks, this.profile.calm);
+    this.oracles = new Oracles(
+      this.scheduler,
+      timing,
+      this.#disks,
+      this.profile.calm,
+      (options.driftBeyond ?? null) !== null,
+    );
     this.protocol = new ProtocolOracles({
       nowMs: () => this.scheduler.nowMs(),
       timing,
@@ -133,37 +163,50 @@ export class Simulation {
       this.network,
       this.random.stream("store"),
       (by, transaction, revision, sentMs) => {
-        const keys = transaction.puts.map(({ key, value }) =>
-          key.startsWith("allocation/") ? `${key} ${value}` : key,
-        );
+        const keys = transaction.puts.map(({ key, value }) => wordsOf(key, value));
         this.story.tell(by.name, `writes ${revision} ${keys.join(" ")}`);
         this.oracles.storeApplied(transaction);
         this.protocol.storeApplied(by, transaction, sentMs);
       },
     );
+    this.store.onRestored = () => {
+      this.oracles.history.restored();
+      this.protocol.storeRestored();
+    };
     this.store.onHandled = (by) => this.protocol.storeHandled(by);
     this.#tokens = new TokenRegistry(this.random.stream("tokens"));
-    this.#license = { sequence: 1, text: this.#licenseOf(1, this.profile.features) };
-    this.#olderLicense = this.#license.text;
-    this.#makeMembers(disks);
+    this.administrator = new VirtualAdministrator({
+      scheduler: this.scheduler,
+      story: this.story,
+      store: this.store,
+      profile: this.profile,
+      members: this.members,
+      newMember: (id, index) => this.#newMember(id, index),
+      isActive: () => this.#isActive,
+    });
+    this.#makeMembers();
     this.#makeClients();
+    this.#makeMischief();
     const world: FaultWorld = {
       scheduler: this.scheduler,
       network: this.network,
       store: this.store,
       members: this.members,
       clients: this.clients,
+      administrator: this.administrator,
       story: this.story,
+      hiddenUntilMs: new Map(),
       hiddenPauseMsMax: HIDDEN_SHARE * 2 * Math.min(timing.marginMs, LIFE_MARGIN_FLOOR_MS),
       leaseMs: this.profile.leaseMs,
       lifeMs: this.profile.lifeMs,
-      changeLicense: (random) => this.#changeLicense(random),
+      changeLicense: (random) => this.administrator.changeLicense(random),
     };
     this.#faults = new Faults(
       world,
       this.random.stream("faults"),
       options.faults ??
         (this.profile.calm ? ["minority dies"] : this.profile.usualFaults ? null : []),
+      options.onlyFaults ?? null,
     );
     if (this.profile.aim !== null) {
       aim(
@@ -171,6 +214,7 @@ export class Simulation {
         {
           ...world,
           isActive: () => this.#faults.isActive(),
+          mayHappen: (name) => this.#faults.aims(name),
           startTwin: (member, forMs) => this.#startTwin(member, forMs),
         },
         this.random.stream("aim"),
@@ -181,16 +225,24 @@ export class Simulation {
   async run(): Promise<SimulationResult> {
     this.story.tell("profile", JSON.stringify({ seed: this.options.seed, ...this.profile }));
     let violation: string | null = null;
+    let steps: number | null = null;
     try {
       for (const member of this.members) member.start();
-      for (const client of this.clients) client.start();
-      await this.runUntil(Infinity, () => this.scheduler.steps() >= this.options.steps);
+      const { onlyClients = null, minutes = null, steps: stepsMax } = this.options;
+      for (const client of [...this.clients, ...this.#mischief]) {
+        if (onlyClients?.includes(client.name) !== false) client.start();
+      }
+      const untilMs = minutes === null ? Infinity : minutes * 60_000;
+      await this.runUntil(untilMs, () => this.scheduler.steps() >= stepsMax);
+      steps = this.scheduler.steps();
       const broken = this.#chooseBroken();
       this.story.tell("phase", `heals; broken for ever: ${[...broken].join(" ") || "nobody"}`);
       this.oracles.endCalm();
       this.#endTwins();
+      this.#isActive = false;
       this.#faults.heal(broken);
-      await checkLiveness(this, broken);
+      // Beyond the bound nothing is promised, so nothing is waited for.
+      if ((this.options.driftBeyond ?? null) === null) await checkLiveness(this, broken);
       this.oracles.checkHistory();
     } catch (error) {
       violation =
@@ -204,6 +256,9 @@ export class Simulation {
       violation,
       digest: this.story.digest(),
       summary: this.#summary(),
+      steps: steps ?? this.scheduler.steps() + 1,
+      happened: this.#faults.happened.map(({ name }) => name),
+      clients: [...this.clients, ...this.#mischief].map(({ name }) => name),
       last: this.story.last(),
     };
   }
@@ -232,7 +287,7 @@ export class Simulation {
       story: this.story,
       leaseMs: this.profile.leaseMs,
       restartMsMax: this.profile.restartMsMax,
-      hostAt: (url) => this.members.find((member) => member.url === url) ?? null,
+      hostAt: (url) => this.#hosts.get(url) ?? null,
       plant: this.options.plant ?? ((ports) => ports),
     };
   }
@@ -245,7 +300,7 @@ export class Simulation {
     const disk = new VirtualDisk(this.scheduler, random.stream("disk"));
     disk.onAppend = (entries) => this.protocol.journalAppended(id, entries);
     const machine = this.#machine(`${id}-${number}`, random, true);
-    const file = new LicenseFile(this.#license.text);
+    const file = new LicenseFile(this.administrator.license());
     const twin = new VirtualMember(id, priority, machine, disk, file, this.#poolWorld(), random);
     this.processes.push(twin);
     twin.start();
@@ -260,21 +315,28 @@ export class Simulation {
     }
   }
 
-  #makeMembers(disks: Map<string, VirtualDisk>): void {
-    const world = this.#poolWorld();
+  #makeMembers(): void {
     for (let index = 0; index < this.profile.members; index += 1) {
-      const id = MEMBER_NAMES[index] ?? `m${index}`;
-      const random = this.random.stream(`member ${id}`);
-      const disk = new VirtualDisk(this.scheduler, random.stream("disk"));
-      disk.onAppend = (entries) => this.protocol.journalAppended(id, entries);
-      disks.set(id, disk);
-      const machine = this.#machine(id, random, true);
-      const file = new LicenseFile(this.#license.text);
-      const priority = this.profile.members - index;
-      const member = new VirtualMember(id, priority, machine, disk, file, world, random);
-      this.members.push(member);
-      this.processes.push(member);
+      this.members.push(this.#newMember(MEMBER_NAMES[index] ?? `m${index}`, index));
     }
+  }
+
+  #newMember(id: string, index: number): VirtualMember {
+    const random = this.random.stream(`member ${id}`);
+    const disk = new VirtualDisk(this.scheduler, random.stream("disk"));
+    disk.onAppend = (entries) => this.protocol.journalAppended(id, entries);
+    disk.onLost = (session) =>
+      this.oracles.violated("I6", `${id} answered for ${session}, and a crash has lost it`);
+    this.#disks.delete(this.members[index]?.id ?? "");
+    this.#disks.set(id, disk);
+    const machine = this.#machine(id, random, true);
+    const file = new LicenseFile(this.administrator.license());
+    const priority = this.profile.members - index;
+    const world = this.#poolWorld();
+    const member = new VirtualMember(id, priority, machine, disk, file, world, random);
+    this.processes.push(member);
+    this.#hosts.set(member.url, member);
+    return member;
   }
 
   #makeClients(): void {
@@ -285,8 +347,9 @@ export class Simulation {
       story: this.story,
       scheduler: this.scheduler,
       profile: this.profile,
+      sharable: this.#sharable,
       servers: this.members.map(({ url }) => url),
-      hostAt: (url) => this.members.find((member) => member.url === url) ?? null,
+      hostAt: (url) => this.#hosts.get(url) ?? null,
     };
     for (let index = 0; index < this.profile.clients; index += 1) {
       const name = `client${index + 1}`;
@@ -296,51 +359,36 @@ export class Simulation {
     }
   }
 
+  #makeMischief(): void {
+    for (let index = 0; index < this.profile.mischief; index += 1) {
+      const name = `mischief${index + 1}`;
+      const random = this.random.stream(name);
+      const machine = this.#machine(name, random, true);
+      const world = {
+        network: this.network,
+        tokens: this.#tokens,
+        scheduler: this.scheduler,
+        story: this.story,
+        profile: this.profile,
+        servers: () => this.members.map(({ url }) => url),
+        hostAt: (url: string) => this.#hosts.get(url) ?? null,
+        someSession: () => random.pick(this.clients).session(),
+        isActive: () => this.#isActive,
+      };
+      this.#mischief.push(new VirtualMischief(name, machine, world, random));
+    }
+  }
+
   #machine(name: string, random: Random, hasBootClock: boolean): VirtualMachine {
+    const drift = this.options.driftBeyond ?? CLOCK_DRIFT;
+    // Two of three machines are exactly at one end of the bound.
+    const rate = random.pick([1 - drift, 1 + drift, random.between(1 - drift, 1 + drift)]);
     return new VirtualMachine(name, this.scheduler, {
-      rate: random.pick([1 - DRIFT, 1 + DRIFT, random.between(1 - DRIFT, 1 + DRIFT)]),
+      rate,
       wallOffsetMs: random.between(-60_000, 60_000),
       upMs: random.between(1_000, 1e8),
       hasBootClock,
     });
-  }
-
-  #licenseOf(sequence: number, features: Profile["features"]): string {
-    const { members: size, lifeMs } = this.profile;
-    return licenseText({ sequence, size, features, lifeMs });
-  }
-
-  /** A newer one at a running or a stopped member; now and then an older or a contradicting one. */
-  #changeLicense(random: Random): string {
-    const member = random.pick(this.members);
-    const features = this.profile.features.map(({ name, seats }) => ({
-      name,
-      seats: Math.max(1, Math.round(seats * random.between(0.4, 1.6))),
-    }));
-    const kind = random.pick(["newer", "newer", "newer", "older", "contradicting"]);
-    let text = this.#olderLicense;
-    if (kind === "newer") {
-      const sequence = this.#license.sequence + 1;
-      text = this.#licenseOf(sequence, features);
-      this.#olderLicense = this.#license.text;
-      this.#license = { sequence, text };
-    } else if (kind === "contradicting") {
-      text = this.#licenseOf(this.#license.sequence, [...features, { name: "other", seats: 1 }]);
-    }
-    const run = member.listening();
-    // A file is brought to a stopped member only where it can't be refused: nobody would hear of it.
-    if (run === null && kind !== "contradicting") {
-      member.licenseFile.install(text);
-    } else {
-      run?.process.deliver(0, () => {
-        void run.api.installLicense(text).then((answer) => {
-          const heard = isRefusal(answer) ? answer.refused : `license ${answer.sequence}`;
-          this.story.tell(member.id, `was brought a ${kind} license: ${heard}`);
-        });
-      });
-    }
-    const seats = features.map((each) => `${each.name} ${each.seats}`).join(", ");
-    return `a ${kind} license at ${member.id}${kind === "newer" ? ` (${seats})` : ""}`;
   }
 
   /** A minority that stays broken for ever. */
@@ -348,14 +396,23 @@ export class Simulation {
     const random = this.random.stream("broken");
     const spare = this.profile.members - majorityOf(this.profile.members);
     const count = random.whole(0, spare);
-    return new Set(random.shuffled(this.members.map(({ id }) => id)).slice(0, count));
+    const ids = random.shuffled(this.members.map(({ id }) => id)).slice(0, count);
+    // A machine that is lost stays lost; it is one of the minority.
+    const dead = this.administrator.deadMember();
+    return new Set(
+      dead === null
+        ? ids
+        : [dead.id, ...ids.filter((id) => id !== dead.id)].slice(0, Math.max(1, count)),
+    );
   }
 
   #summary(): SimulationSummary {
     const sum = (pick: (client: VirtualClient) => number): number =>
       this.clients.reduce((total, client) => total + pick(client), 0);
     const { counts } = this.oracles.history;
-    const { requests, answers, cut } = this.network.lost;
+    const { requests, answers, cut, duplicates, slow } = this.network.lost;
+    const { unknown, appliedLate, lostAnswers, reconnects } = this.store.counts;
+    const { rebuilds, replaced, restoredStores } = this.administrator.counts;
     return {
       profile: this.profile.name,
       members: this.profile.members,
@@ -371,17 +428,33 @@ export class Simulation {
       epochs: counts.retirements,
       reclaimedSeats: counts.reclaimedSeats,
       licenses: counts.licenses,
-      messagesLost: requests + answers + cut,
-      storeUnknown: this.store.counts.unknown,
-      faults: Object.fromEntries(this.#faults.counts),
+      overIssue: (this.options.driftBeyond ?? null) === null ? null : this.oracles.overIssueCost(),
+      faults: Object.fromEntries(this.#faults.counts()),
+      troubles: {
+        "requests lost": requests,
+        "answers lost": answers,
+        "messages stopped by a partition": cut,
+        "messages duplicated": duplicates,
+        "messages slow": slow,
+        "store: unknown outcomes": unknown,
+        "store: applied after the deadline": appliedLate,
+        "store: answers lost": lostAnswers,
+        "store: watches reconnected": reconnects,
+        "store: restored or empty": restoredStores,
+        "pool rebuilt": rebuilds,
+        "machines replaced": replaced,
+        "programs died": sum(({ counts }) => counts.deaths),
+        "programs stopped for long": sum(({ counts }) => counts.stops),
+        "sessions shared by mistake": sum(({ counts }) => counts.shared),
+        "calls of mischief": this.#mischief.reduce((total, { calls }) => total + calls, 0),
+      },
     };
   }
 }
 
-const MEMBER_NAMES = ["ada", "bob", "cyd", "dan", "eve"] as const;
+const MEMBER_NAMES = ["ada", "bob", "cyd", "dan", "eve", "fay", "gil"] as const;
 /** Second processes in one run. */
 const TWINS_MAX = 100;
-const DRIFT = 0.0099;
 /** The margin of a client's life, which no configuration changes. */
 const LIFE_MARGIN_FLOOR_MS = 250;
 const HIDDEN_SHARE = 0.9;

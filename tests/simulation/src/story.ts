@@ -36,4 +36,29 @@ export class Story {
   }
 }
 
+/** What was written, as a person would say it: records of allocations in full, all else by its key. */
+export function wordsOf(key: string, value: string): string {
+  if (!key.startsWith(ALLOCATION)) return key;
+  const record: RecordShape = JSON.parse(value);
+  const parts = [`${record.seats} seats`, `${record.free} free`];
+  for (const [member, { seats, epoch }] of Object.entries(record.allocated)) {
+    parts.push(`${member}/${epoch} ${seats}`);
+  }
+  for (const [key, { seats, of }] of Object.entries(record.retired)) {
+    parts.push(`retired ${key} ${seats} of ${of}`);
+  }
+  if (record.debt > 0) parts.push(`debt ${record.debt}`);
+  return `${key.slice(ALLOCATION.length)} (license ${record.sequence}: ${parts.join(", ")})`;
+}
+
+interface RecordShape {
+  readonly sequence: number;
+  readonly seats: number;
+  readonly free: number;
+  readonly debt: number;
+  readonly allocated: Readonly<Record<string, { readonly seats: number; readonly epoch: number }>>;
+  readonly retired: Readonly<Record<string, { readonly seats: number; readonly of: number }>>;
+}
+
+const ALLOCATION = "allocation/";
 const LAST_LINES = 400;

@@ -23,6 +23,8 @@ export interface ClientWorld {
   readonly story: Story;
   readonly scheduler: Scheduler;
   readonly profile: Profile;
+  /** Sessions of running programs by the name of their client. */
+  readonly sharable: Map<string, { readonly session: string; share(): void }>;
   readonly servers: readonly string[];
   hostAt(url: string): Host<MemberApi> | null;
 }
@@ -36,7 +38,16 @@ interface Use {
 export class VirtualClient {
   readonly name: string;
   readonly machine: VirtualMachine;
-  readonly counts = { grants: 0, renewals: 0, conversions: 0, losses: 0, refusals: 0 };
+  readonly counts = {
+    grants: 0,
+    renewals: 0,
+    conversions: 0,
+    losses: 0,
+    refusals: 0,
+    deaths: 0,
+    stops: 0,
+    shared: 0,
+  };
   readonly #world: ClientWorld;
   readonly #random: Random;
   #use: Use | null = null;
@@ -91,8 +102,10 @@ export class VirtualClient {
     const use = this.#use;
     if (use === null) return;
     this.#use = null;
+    this.#world.sharable.delete(this.name);
     this.#world.oracles.ended(use.belief);
     if (dies) {
+      this.counts.deaths += 1;
       this.#world.story.tell(this.name, "dies");
       use.process.crash();
     } else if (use.process.isAlive()) {
@@ -110,12 +123,14 @@ export class VirtualClient {
     if (calm || !this.#random.chance(PAUSE_SHARE)) return;
     const ms = Math.floor(this.#random.between(0.1, 2) * lifeMs);
     this.#world.scheduler.after(this.#random.between(0, holdMs), () => {
-      if (process.pause(ms)) this.#world.story.tell(this.name, `is stopped for ${ms} ms`);
+      if (!process.pause(ms)) return;
+      this.counts.stops += 1;
+      this.#world.story.tell(this.name, `is stopped for ${ms} ms`);
     });
   }
 
   #begin(feature: string, seats: number, servers: readonly string[], waitMs: number): Use {
-    const { oracles, story, tokens, scheduler } = this.#world;
+    const { oracles, story, scheduler } = this.#world;
     const process = this.machine.start(this.name, this.#random.stream(`${scheduler.steps()}`));
     const belief = new Belief(this.name, feature, seats, this.machine, () => scheduler.nowMs());
     oracles.watch(belief);
@@ -129,7 +144,7 @@ export class VirtualClient {
       clocks: { now: () => runtime.clocks(), hasBootClock: this.machine.hasBootClock },
       timers: { after: (ms, callback) => runtime.after(ms, callback) },
       random: () => runtime.random(),
-      newSession: () => Promise.resolve(tokens.newSession()),
+      newSession: () => Promise.resolve(this.#newSession(belief)),
     });
     story.tell(
       this.name,
@@ -142,6 +157,25 @@ export class VirtualClient {
       (error: unknown) => this.#refused(belief, error),
     );
     return use;
+  }
+
+  /** Its own, or by mistake the one of another running program. */
+  #newSession(belief: Belief): { readonly session: string; readonly secret: string } {
+    const { tokens, sharable, profile } = this.#world;
+    const others = [...sharable].filter(([name]) => name !== this.name);
+    if (!this.#retired && others.length > 0 && this.#random.chance(profile.sharedSessions)) {
+      const [name, other] = this.#random.pick(others);
+      this.counts.shared += 1;
+      this.#world.story.tell(this.name, `uses the session of ${name}`);
+      other.share();
+      belief.share();
+      return { session: other.session, secret: tokens.secretOf(other.session) };
+    }
+    const made = tokens.newSession();
+    if (profile.sharedSessions > 0) {
+      sharable.set(this.name, { session: made.session, share: () => belief.share() });
+    }
+    return made;
   }
 
   #granted(process: VirtualProcess, belief: Belief, authorization: Authorization): void {

@@ -26,6 +26,13 @@ export class VirtualDisk {
   #open: { readonly journal: MemoryJournal; readonly batches: JournalEntry[][] } | null = null;
   #slowUntilMs = 0;
   #failed = false;
+  #fullUntilMs = 0;
+  /** Changes whenever the folder is another one, like the number of its inode. */
+  #file = 1;
+  /** Answered to a client and not ended since: must be there after any crash (I6). */
+  readonly #answered = new Set<string>();
+  /** Hears of an answered session that a crash has lost. */
+  onLost: (session: string) => void = () => {};
   /** The sessions granted and not ended, as synced; so that an oracle need not copy the state. */
   readonly #sessions = new Map<string, KnownSession>();
   readonly #scheduler: Scheduler;
@@ -47,6 +54,7 @@ export class VirtualDisk {
     const batches: JournalEntry[][] = [];
     this.#open = { journal, batches };
     this.#failed = false;
+    if (this.isFull()) this.fail();
     process.onEnd(() => this.#crash());
     let syncing = false;
     const sync = (): void => {
@@ -63,6 +71,7 @@ export class VirtualDisk {
       recover: () => this.#later(process, () => journal.recover()),
       append: (entries) => {
         this.onAppend(entries);
+        for (const entry of entries) if (entry.kind === "end") this.#answered.delete(entry.session);
         const synced = journal.append(entries);
         // The same batches as the journal's: one runs, one gathers.
         if (entries.length > 0) {
@@ -81,6 +90,10 @@ export class VirtualDisk {
 
   isKnown(session: string): boolean {
     return this.#sessions.has(session);
+  }
+
+  answered(session: string): void {
+    this.#answered.add(session);
   }
 
   sessions(): ReadonlyMap<string, KnownSession> {
@@ -107,6 +120,35 @@ export class VirtualDisk {
 
   heal(): void {
     this.#slowUntilMs = 0;
+    this.#fullUntilMs = 0;
+  }
+
+  /** Nothing can be written for `ms`, also after a restart. */
+  fill(ms: number): void {
+    this.#fullUntilMs = this.#scheduler.nowMs() + ms;
+    this.fail();
+  }
+
+  isFull(): boolean {
+    return this.#scheduler.nowMs() < this.#fullUntilMs;
+  }
+
+  file(): string {
+    return `file ${this.#file}`;
+  }
+
+  /** Only while no process runs: a new disk with nothing on it. */
+  replace(): boolean {
+    if (this.#open !== null) return false;
+    this.#durable = undefined;
+    this.#becomeAnother();
+    return true;
+  }
+
+  #becomeAnother(): void {
+    this.#file += 1;
+    this.#answered.clear();
+    this.#readSessions();
   }
 
   keepCopy(): void {
@@ -117,7 +159,7 @@ export class VirtualDisk {
   restoreCopy(): boolean {
     if (this.#open !== null || this.#olderCopy === undefined) return false;
     this.#durable = this.#olderCopy;
-    this.#readSessions();
+    this.#becomeAnother();
     return true;
   }
 
@@ -127,6 +169,9 @@ export class VirtualDisk {
     this.#durable = this.#open.journal.crash({ runningReachedDisk: reached });
     this.#open = null;
     this.#readSessions();
+    for (const session of this.#answered) {
+      if (!this.#sessions.has(session)) this.onLost(session);
+    }
   }
 
   async #close(): Promise<void> {

@@ -110,24 +110,31 @@ export class VirtualMember implements Host<MemberApi> {
     const random = this.#random.stream(`run ${this.#runs}`);
     const process = this.hardware.start(this.id, random);
     const { story } = this.#world;
+    let lastError = "";
     const options: MemberOptions = {
       id: this.id,
       url: this.url,
       key: keyOf(this.id),
       certifiedBy: null,
-      journalFile: null,
+      journalFile: this.disk.file(),
       priority: this.priority,
       leaseMs: this.#world.leaseMs,
       onExit: ({ code, reason }) => {
         if (!process.isAlive()) return;
         story.tell(this.id, `exits with ${code}: ${reason}`);
-        this.#end(process);
+        // An internal check failed: a bug, unless it tripped over a broken disk.
+        if (code === EXIT_INTERNAL && !this.disk.hasFailed()) {
+          this.#world.oracles.violated("bug", `${this.id} stops: ${lastError}`);
+        }
+        this.#end(process, NOT_RESTARTED.includes(code));
       },
     };
     const tell =
       (level: string) =>
       (message: string, fields?: Record<string, unknown>): void => {
         if (!process.isAlive()) return;
+        const error = fields?.["error"];
+        if (typeof error === "string") lastError = error;
         story.tell(
           this.id,
           `${level}${message}${fields === undefined ? "" : ` ${JSON.stringify(fields)}`}`,
@@ -152,13 +159,20 @@ export class VirtualMember implements Host<MemberApi> {
           },
         },
         tokens: this.#world.tokens.tokensOf(keyOf(this.id)),
-        licenses: this.licenseFile.portOf(process, random),
+        licenses: this.licenseFile.portOf(process, random, () => this.disk.isFull()),
         log: { info: tell(""), warn: tell("warning: "), error: tell("ERROR: ") },
       }),
     );
     this.#run = { process, member, api: this.#watched(member, process) };
     story.tell(this.id, "starts");
-    process.deliver(0, () => void member.start());
+    process.deliver(0, () => {
+      // Production ends a process that can't read its own disk; a pause later it is started again.
+      member.start().catch((error: unknown) => {
+        if (!process.isAlive()) return;
+        this.#world.oracles.thrown(error);
+        this.#end(process);
+      });
+    });
   }
 
   /** kill -9, or power loss. The service manager starts it again after a while. */
@@ -187,14 +201,16 @@ export class VirtualMember implements Host<MemberApi> {
     return true;
   }
 
-  #end(process: VirtualProcess): void {
+  #end(process: VirtualProcess, waitsForHuman = false): void {
     process.crash();
     this.#run = null;
     if (!this.mayRun) return;
     const { restartMsMax } = this.#world;
-    const againMs = this.#random.chance(QUICK_RESTART_SHARE)
-      ? this.#random.between(200, 3_000)
-      : this.#random.between(Math.min(3_000, restartMsMax), restartMsMax);
+    const againMs = waitsForHuman
+      ? this.#random.between(HUMAN_MS_MIN, HUMAN_MS_MAX)
+      : this.#random.chance(QUICK_RESTART_SHARE)
+        ? this.#random.between(200, 3_000)
+        : this.#random.between(Math.min(3_000, restartMsMax), restartMsMax);
     // The service manager belongs to the machine, so it is stopped and goes on with it.
     this.hardware.start(`${this.id} service`, this.#random).deliver(againMs, () => this.start());
   }
@@ -224,7 +240,14 @@ export class VirtualMember implements Host<MemberApi> {
         if (confirm !== undefined) protocol.confirmGiven(this.id, session, confirm);
         return lookAtHeartbeat(session, await member.heartbeat(copyOf(request)));
       },
-      release: (request) => member.release(copyOf(request)),
+      release: async (request) => {
+        const answer = await member.release(copyOf(request));
+        const { session, n, only, administrator } = request;
+        if (!isRefusal(answer) && n !== undefined && only === undefined && !administrator) {
+          protocol.released(this.id, session, n);
+        }
+        return answer;
+      },
       authorizations: (query) => member.authorizations(query),
       features: () => member.features(),
       pool: () => member.pool(),
@@ -249,4 +272,9 @@ function keyOf(id: string): string {
   return `ed25519:${id}`;
 }
 
+const EXIT_INTERNAL = 1;
+/** Another process of the member lives, or it was removed: service files don't restart these. */
+const NOT_RESTARTED: readonly number[] = [6, 11];
+const HUMAN_MS_MIN = 20_000;
+const HUMAN_MS_MAX = 200_000;
 const QUICK_RESTART_SHARE = 0.5;

@@ -19,6 +19,8 @@ export interface Host<Api> {
 export interface Weather {
   lossShare: number;
   duplicateShare: number;
+  /** How much later than the first the second copy is sent, at most. */
+  duplicateLateMsMax: number;
   slowShare: number;
   slowMsMax: number;
 }
@@ -26,6 +28,7 @@ export interface Weather {
 export const FAIR_WEATHER: Readonly<Weather> = {
   lossShare: 0,
   duplicateShare: 0,
+  duplicateLateMsMax: 0,
   slowShare: 0,
   slowMsMax: 0,
 };
@@ -36,7 +39,7 @@ export class VirtualNetwork {
   readonly #random: Random;
   readonly #onThrown: (error: unknown) => void;
   readonly #cut = new Map<string, number>();
-  readonly lost = { requests: 0, answers: 0, duplicates: 0, cut: 0 };
+  readonly lost = { requests: 0, answers: 0, duplicates: 0, cut: 0, slow: 0 };
 
   /** `onThrown` hears of exceptions of the called program, which the caller sees as no answer. */
   constructor(scheduler: Scheduler, random: Random, onThrown: (error: unknown) => void) {
@@ -94,12 +97,13 @@ export class VirtualNetwork {
         return;
       }
       const copies = this.#random.chance(this.weather.duplicateShare) ? 2 : 1;
-      if (copies === 2) this.lost.duplicates += 1;
       // Of two copies one may be refused although the other was taken.
       const refused = copies === 1 ? notReached : null;
-      for (let copy = 0; copy < copies; copy += 1) {
-        this.#send(caller, host, handle, answer, refused);
-      }
+      this.#send(caller, host, handle, answer, refused);
+      if (copies === 1) return;
+      this.lost.duplicates += 1;
+      const laterMs = this.#random.between(0, this.weather.duplicateLateMsMax);
+      this.#scheduler.after(laterMs, () => this.#send(caller, host, handle, answer, refused));
     });
   }
 
@@ -149,6 +153,7 @@ export class VirtualNetwork {
   #delay(): number {
     const usualMs = this.#random.between(TRIP_MS_MIN, TRIP_MS_MAX);
     if (!this.#random.chance(this.weather.slowShare)) return usualMs;
+    this.lost.slow += 1;
     return usualMs + this.#random.between(0, this.weather.slowMsMax);
   }
 }

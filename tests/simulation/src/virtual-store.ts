@@ -31,15 +31,30 @@ type OnApplied = (
   sentMs: number,
 ) => void;
 
+export const FAIR_STORE: Readonly<StoreWeather> = {
+  awayUntilMs: 0,
+  lateShare: 0,
+  lateMsMax: 0,
+  lostAnswerShare: 0,
+};
+
+/** What a backup of the store holds. */
+export interface StoreCopy {
+  readonly revision: number;
+  readonly changes: ReadonlyMap<string, Change>;
+  readonly deletedKeys: number;
+}
+
+const EMPTY_STORE: StoreCopy = { revision: 0, changes: new Map(), deletedKeys: 0 };
+
 export class VirtualStoreServer {
   readonly backing: MemoryStore;
-  readonly weather: StoreWeather = {
-    awayUntilMs: 0,
-    lateShare: 0,
-    lateMsMax: 0,
-    lostAnswerShare: 0,
-  };
-  readonly counts = { transactions: 0, unknown: 0, appliedLate: 0 };
+  readonly weather: StoreWeather = { ...FAIR_STORE };
+  readonly counts = { transactions: 0, unknown: 0, appliedLate: 0, lostAnswers: 0, reconnects: 0 };
+  /** Grows when the store is replaced: what was under way to the old one reaches nobody. */
+  #generation = 1;
+  readonly #watches = new Set<{ break(ms: number): void }>();
+  onRestored: () => void = () => {};
   readonly #scheduler: Scheduler;
   readonly #network: VirtualNetwork;
   readonly #random: Random;
@@ -90,7 +105,11 @@ export class VirtualStoreServer {
       });
       const settle = (finish: () => void): void => {
         const back = this.#network.trip(STORE_MACHINE, process.machine.name);
-        if (back === null || this.#random.chance(this.weather.lostAnswerShare)) return;
+        if (back === null) return;
+        if (this.#random.chance(this.weather.lostAnswerShare)) {
+          this.counts.lostAnswers += 1;
+          return;
+        }
         process.deliver(back + this.#lateMs(), () => {
           cancelDeadline();
           finish();
@@ -100,8 +119,10 @@ export class VirtualStoreServer {
       if (there === null) return;
       const sent = copyOf(transaction);
       const sentMs = process.machine.clocks().monotonicMs;
+      const generation = this.#generation;
       this.#scheduler.after(there + this.#lateMs(), () => {
         if (this.#scheduler.nowMs() < this.weather.awayUntilMs) return;
+        if (generation !== this.#generation) return;
         if (over) this.counts.appliedLate += 1;
         this.onHandled(process);
         const outcome = this.backing.apply(sent);
@@ -119,6 +140,32 @@ export class VirtualStoreServer {
     return this.#random.between(0, this.weather.lateMsMax);
   }
 
+  /** A backup, as of now. */
+  copy(): StoreCopy {
+    const { revision, changes, deletedKeys } = this.backing.data;
+    return { revision, changes: new Map(changes), deletedKeys };
+  }
+
+  /** The store is as the backup says, or empty without one. */
+  restore(backup: StoreCopy | null): void {
+    const { data } = this.backing;
+    const { revision, changes, deletedKeys } = backup ?? EMPTY_STORE;
+    this.#generation += 1;
+    data.revision = revision;
+    data.deletedKeys = deletedKeys;
+    data.changes.clear();
+    for (const [key, change] of changes) data.changes.set(key, change);
+    this.onRestored();
+  }
+
+  /** Some watches break and come back after `ms`, repeating changes that were told before. */
+  breakWatches(ms: number, chosen: () => boolean): number {
+    const watches = [...this.#watches].filter(chosen);
+    for (const watch of watches) watch.break(ms);
+    this.counts.reconnects += watches.length;
+    return watches.length;
+  }
+
   /** Events come late but in order; while the member can't hear the store they wait. */
   #watch(
     process: VirtualProcess,
@@ -128,16 +175,34 @@ export class VirtualStoreServer {
   ): Watch {
     let closed = false;
     let readyMs = 0;
-    const inner = this.backing.watch(prefix, fromRevision, (change) => {
-      const nowMs = this.#scheduler.nowMs();
-      const trip = this.#network.trip(STORE_MACHINE, process.machine.name) ?? WATCH_RETRY_MS;
-      readyMs = Math.max(readyMs, this.weather.awayUntilMs, nowMs + trip + this.#lateMs());
-      process.deliver(readyMs - nowMs, () => {
-        if (!closed) onChange(change);
+    let seen = fromRevision;
+    const open = (from: number): Watch =>
+      this.backing.watch(prefix, from, (change) => {
+        const nowMs = this.#scheduler.nowMs();
+        const trip = this.#network.trip(STORE_MACHINE, process.machine.name) ?? WATCH_RETRY_MS;
+        readyMs = Math.max(readyMs, this.weather.awayUntilMs, nowMs + trip + this.#lateMs());
+        seen = Math.max(seen, change.revision);
+        process.deliver(readyMs - nowMs, () => {
+          if (!closed) onChange(change);
+        });
       });
-    });
+    let inner = open(fromRevision);
+    const registered = {
+      break: (ms: number): void => {
+        inner.close();
+        // What was told shortly before the break is told once more.
+        const from = Math.max(0, seen - this.#random.whole(0, WATCH_REPEATED_MAX));
+        this.#scheduler.after(ms, () => {
+          if (closed) return;
+          inner.close();
+          inner = open(from);
+        });
+      },
+    };
+    this.#watches.add(registered);
     const close = (): void => {
       closed = true;
+      this.#watches.delete(registered);
       inner.close();
     };
     process.onEnd(close);
@@ -145,4 +210,5 @@ export class VirtualStoreServer {
   }
 }
 
+const WATCH_REPEATED_MAX = 30;
 const WATCH_RETRY_MS = 2_000;
