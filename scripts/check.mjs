@@ -9,17 +9,19 @@ const TYPED = [
   "packages/server",
   "packages/client",
   "packages/cli",
+  "packages/console",
   "tests/simulation",
   "tests/e2e",
+  "tests/console",
   "bench",
 ];
 const steps = [
   ["format", "oxfmt", ["--check", "."]],
-  ...TYPED.filter((folder) => existsSync(folder) && readdirSync(folder, { recursive: true }).some((f) => String(f).endsWith(".ts"))).map((folder) => [
-    `types of ${folder}`,
-    "tsc",
-    ["-p", folder],
-  ]),
+  ...TYPED.filter(
+    (folder) =>
+      existsSync(folder) &&
+      readdirSync(folder, { recursive: true }).some((f) => /\.tsx?$/.test(String(f))),
+  ).map((folder) => [`types of ${folder}`, "tsc", ["-p", folder]]),
   ["types of the unit tests", "tsc", ["-p", "tsconfig.tests.json"]],
   ["lint, type-aware: purity of core, directions of imports", "oxlint", ["--deny-warnings"]],
   ["dead code", "knip", []],
@@ -27,7 +29,10 @@ const steps = [
 const failed = [];
 for (const [name, command, args] of steps) {
   console.log(`\n== ${name}: ${command} ${args.join(" ")}`);
-  const { status } = spawnSync(command, args, { stdio: "inherit", shell: process.platform === "win32" });
+  const { status } = spawnSync(command, args, {
+    stdio: "inherit",
+    shell: process.platform === "win32",
+  });
   if (status !== 0) failed.push(name);
 }
 console.log(failed.length === 0 ? "\ncheck: all passed" : `\ncheck: failed: ${failed.join("; ")}`);

@@ -7,12 +7,16 @@ import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { constants } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { buildConsole } from "./build-console.mjs";
 
 const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
 const NODE_MAJOR_MIN = 24;
+/** What serves the console or looks at it; nothing else waits for its build. */
+const CONSOLE_USERS = ["packages/cli/src/main.ts", "scripts/test.mjs"];
 const STAMP = join(ROOT, "node_modules", ".installed-lock");
 
 installWhatIsMissing();
+if (CONSOLE_USERS.includes(process.argv[2] ?? "")) buildConsole(suitableNode());
 const child = spawn(
   suitableNode(),
   ["--disable-warning=ExperimentalWarning", ...process.argv.slice(2)],

@@ -6,6 +6,7 @@ const NEEDED = [
   { command: "etcdctl", package: "etcd-client", for: "the etcd store's tests" },
   { command: "openssl", package: "openssl", for: "the etcd store's tests" },
   { command: "strace", package: "strace", for: "failing disk syncs in the journal's tests" },
+  { command: "chromium", package: "chromium", for: "the web console's tests" },
 ];
 
 const missing = NEEDED.filter(({ command }) => spawnSync("which", [command]).status !== 0);
@@ -31,7 +32,9 @@ function install(packages) {
     if (done.status === 0) return;
   }
   for (const { package: name, for: use } of packages) {
-    console.error(`test: the system package "${name}" is missing (${use}). On Debian: apt-get install ${name}`);
+    console.error(
+      `test: the system package "${name}" is missing (${use}). On Debian: apt-get install ${name}`,
+    );
   }
   if (process.env.CI !== undefined) process.exit(1);
 }

@@ -38,7 +38,8 @@ export interface ConsoleFiles {
 }
 
 /** Null when no console was built there. */
-export function readConsole(folder: string): ConsoleFiles | null {
+export function readConsole(folder: string | null): ConsoleFiles | null {
+  if (folder === null) return null;
   const page = readOne(join(folder, "index.html"), ".html");
   if (page === null) return null;
   const assets = new Map<string, ConsoleFile>();

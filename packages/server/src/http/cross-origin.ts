@@ -7,6 +7,7 @@
  */
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { PoolAnswer } from "@quorate/protocol";
+import { rawHeader } from "./raw-header.ts";
 
 /** A pool's URLs change when a server is replaced; a browser's requests come several a second. */
 const ORIGINS_KEPT_MS = 1_000;
@@ -28,7 +29,7 @@ export function crossOriginOf(pool: () => PoolAnswer): CrossOrigin {
   };
 
   return (request, response) => {
-    const { origin } = request.headers;
+    const origin = rawHeader(request, "origin");
     // Nearly all traffic is programs', which have none.
     if (origin === undefined) return false;
     if (!known().has(origin)) return false;

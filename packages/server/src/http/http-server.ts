@@ -8,7 +8,6 @@
  * Whatever a client does wrong is answered with a problem document and a status below 500. Which address
  * to listen on is the caller's business. Secrets are never logged: there is no log of requests at all.
  */
-import { createServer } from "node:http";
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
 import type { Duplex } from "node:stream";
@@ -44,6 +43,8 @@ import { addReadRoutes } from "./read-routes.ts";
 import { readBodiesOf, RefusedError } from "./request-bodies.ts";
 import { unknownMember } from "./session-bodies.ts";
 import { createTally } from "./tally.ts";
+import { createWebServer, renewTls } from "./tls.ts";
+import type { TlsMaterial } from "./tls.ts";
 
 export interface HttpServerOptions {
   readonly member: MemberApi;
@@ -58,11 +59,15 @@ export interface HttpServerOptions {
   /** How late the event loop is; measured here when it is missing. */
   readonly lagMs?: () => number;
   readonly limits?: Partial<HttpLimits>;
+  /** Null or missing: HTTP without TLS. */
+  readonly tls?: TlsMaterial | null;
 }
 
 export interface HttpServer {
   readonly url: string;
   readonly port: number;
+  /** Connections that begin from now on get the new certificate. */
+  renewTls(material: TlsMaterial): void;
   /** Ends streams, waits a moment for answers that are on their way, then cuts the rest. */
   close(): Promise<void>;
 }
@@ -82,7 +87,7 @@ export async function createHttpServer(options: HttpServerOptions): Promise<Http
   };
   const crossOrigin = crossOriginOf(() => member.pool());
   const hotPath = createHotPath({ member, administrator, limits, bodies, lagMs, log, tally });
-  const server = createServer({
+  const server = createWebServer(options.tls ?? null, {
     maxHeaderSize: limits.headersBytesMax,
     headersTimeout: limits.headersMs,
     requestTimeout: limits.requestMs,
@@ -157,7 +162,7 @@ export async function createHttpServer(options: HttpServerOptions): Promise<Http
   });
 
   const metrics = createMetrics(member, tally, streams, lagMs);
-  const files = options.consoleFolder == null ? null : readConsole(options.consoleFolder);
+  const files = readConsole(options.consoleFolder ?? null);
   addReadRoutes(app, { member, streams, metrics, files, sendRefusal });
   if (files !== null) addConsoleRoutes(app, files);
   addAdministratorRoutes(app, { member, administrator, bytesOf, sendRefusal });
@@ -175,8 +180,9 @@ export async function createHttpServer(options: HttpServerOptions): Promise<Http
   if (options.lagMs === undefined) meter = createLagMeter();
   const address = addressOf(server);
   return {
-    url: `http://${address.family === "IPv6" ? `[${address.address}]` : address.address}:${address.port}`,
+    url: `${options.tls == null ? "http" : "https"}://${address.family === "IPv6" ? `[${address.address}]` : address.address}:${address.port}`,
     port: address.port,
+    renewTls: (material) => renewTls(server, material),
     close: async () => {
       meter?.close();
       streams.close();
@@ -203,7 +209,9 @@ function refuseUnparsed(error: Error & { code?: string }, socket: Socket): void 
     current !== null &&
     "headersSent" in current &&
     current.headersSent === true;
-  if (!socket.writable || begun || error.code === "ECONNRESET") {
+  // Whoever failed to shake hands cannot read words either.
+  const unreadable = error.code === "ECONNRESET" || error.code?.startsWith("ERR_SSL_") === true;
+  if (!socket.writable || begun || unreadable) {
     socket.destroy();
     return;
   }

@@ -1,0 +1,222 @@
+/**
+ * What the console knows now, kept fresh: polling is the truth, the event streams only make it look sooner
+ * and tell what happened between two looks.
+ */
+import type { FeaturesAnswer, LicenseAnswer, MemberEvent, PoolAnswer } from "@quorate/protocol";
+import { addHappenings, happeningOf, happeningsBetween } from "../model/happenings.ts";
+import type { Happening } from "../model/happenings.ts";
+import { withLastKnown } from "../model/last-known.ts";
+import { addSample } from "../model/usage.ts";
+import type { Usage } from "../model/usage.ts";
+import { MemberStreams } from "./member-streams.ts";
+import { NoServerError, RefusedError } from "./pool-calls.ts";
+import type { PoolCalls, Read } from "./pool-calls.ts";
+
+const POOL_EVERY_MS = 1_000;
+const FEATURES_EVERY_MS = 2_000;
+/** After a hint, and at most this often. */
+const FEATURES_SOON_MS = 400;
+/** Nobody looks at a hidden page, but its chart goes on. */
+const HIDDEN_FACTOR = 5;
+
+export interface Snapshot {
+  readonly openedAtMs: number;
+  readonly pool: PoolAnswer | null;
+  readonly features: FeaturesAnswer | null;
+  /** Null until it was read; `none` when the pool has none. */
+  readonly license: LicenseAnswer | "none" | null;
+  readonly usages: ReadonlyMap<string, Usage>;
+  readonly happenings: readonly Happening[];
+  /** Members whose event stream to this page has broken. */
+  readonly silent: ReadonlySet<string>;
+  /** Since when a member is seen down. */
+  readonly downSince: ReadonlyMap<string, number>;
+  readonly link: Link;
+}
+
+export interface Link {
+  readonly state: "connecting" | "live" | "polling" | "lost";
+  /** Id of the member that answers. */
+  readonly member: string | null;
+  readonly answeredAtMs: number | null;
+}
+
+export class Live {
+  readonly calls: PoolCalls;
+  readonly #listeners = new Set<() => void>();
+  readonly #streams: MemberStreams;
+  #snapshot: Snapshot;
+  #licenseSequence: number | null = null;
+  #featuresTimer: number | null = null;
+  #featuresAtMs = -Infinity;
+
+  constructor(calls: PoolCalls) {
+    this.calls = calls;
+    this.#snapshot = {
+      openedAtMs: Date.now(),
+      pool: null,
+      features: null,
+      license: null,
+      usages: new Map(),
+      happenings: [],
+      silent: new Set(),
+      downSince: new Map(),
+      link: { state: "connecting", member: null, answeredAtMs: null },
+    };
+    this.#streams = new MemberStreams({
+      onEvent: (event, from) => this.#takeEvent(event, from),
+      onHint: () => this.#featuresSoon(),
+      onChange: () => this.#takeStreams(),
+    });
+  }
+
+  get snapshot(): Snapshot {
+    return this.#snapshot;
+  }
+
+  subscribe(listener: () => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  start(): void {
+    void this.#pollPool();
+    document.addEventListener("visibilitychange", () => {
+      if (!document.hidden) this.#featuresSoon();
+    });
+  }
+
+  /** After a change that this page made: look at once. */
+  async refresh(): Promise<void> {
+    await this.#lookAtPool();
+    await this.#lookAtFeatures();
+  }
+
+  async #pollPool(): Promise<void> {
+    await this.#lookAtPool();
+    const slower = document.hidden ? HIDDEN_FACTOR : 1;
+    if (performance.now() - this.#featuresAtMs >= FEATURES_EVERY_MS * slower) {
+      await this.#lookAtFeatures();
+    }
+    window.setTimeout(() => void this.#pollPool(), POOL_EVERY_MS * slower);
+  }
+
+  async #lookAtPool(): Promise<void> {
+    try {
+      this.#takePool(await this.#bestPool());
+    } catch (error) {
+      this.#lost(error);
+    }
+  }
+
+  /** A server that is cut off sees no majority; if another one does, that one's word counts. */
+  async #bestPool(): Promise<Read<PoolAnswer>> {
+    const read = await this.calls.read<PoolAnswer>("/v1/pool");
+    if (read.value.majority.reached || read.value.size === 0) return read;
+    const others = await this.calls.readOthers<PoolAnswer>("/v1/pool");
+    const better = others.find((each) => each.value.majority.reached);
+    if (better === undefined) return read;
+    this.calls.goOnWith(better.from);
+    return better;
+  }
+
+  #takePool({ value: pool, from }: Read<PoolAnswer>): void {
+    const before = this.#snapshot.pool;
+    const nowMs = Date.now();
+    this.calls.know(pool, from);
+    this.#streams.keep(
+      pool.members.flatMap(({ id, alive }) => {
+        const url = this.calls.urlOf(pool, from, id);
+        return alive && url !== null && url !== "" ? [{ id, url }] : [];
+      }),
+    );
+    const downSince = new Map<string, number>();
+    for (const { id, alive } of pool.members) {
+      if (!alive) downSince.set(id, this.#snapshot.downSince.get(id) ?? nowMs);
+    }
+    const news = before === null ? [] : happeningsBetween(before, pool, nowMs);
+    this.#change({
+      pool,
+      downSince,
+      happenings: addHappenings(this.#snapshot.happenings, news),
+      silent: this.#streams.broken(),
+      link: {
+        state: this.#streams.anyOpen ? "live" : "polling",
+        member: pool.self,
+        answeredAtMs: nowMs,
+      },
+    });
+    const sequence = Math.max(0, ...pool.members.map((each) => each.licenseSequence ?? 0));
+    if (sequence !== this.#licenseSequence) void this.#lookAtLicense(sequence);
+    if (news.length > 0) this.#featuresSoon();
+  }
+
+  #lost(error: unknown): void {
+    if (!(error instanceof NoServerError || error instanceof RefusedError)) throw error;
+    this.#change({ link: { ...this.#snapshot.link, state: "lost" } });
+  }
+
+  async #lookAtFeatures(): Promise<void> {
+    this.#featuresAtMs = performance.now();
+    try {
+      const { value } = await this.calls.read<FeaturesAnswer>("/v1/features");
+      const alive = this.#snapshot.pool?.members
+        .filter((each) => each.alive)
+        .map((each) => each.id);
+      const features = withLastKnown(this.#snapshot.features, value, new Set(alive));
+      const usages = new Map(this.#snapshot.usages);
+      // Without all reports the sum is too low: a gap in the chart is honest, a dip is not.
+      if (features.missing.length === 0) {
+        const atMs = Date.now();
+        for (const row of features.features) {
+          usages.set(row.name, addSample(usages.get(row.name), row, atMs));
+        }
+      }
+      this.#change({ features, usages });
+    } catch (error) {
+      this.#lost(error);
+    }
+  }
+
+  #featuresSoon(): void {
+    if (this.#featuresTimer !== null || document.hidden) return;
+    this.#featuresTimer = window.setTimeout(() => {
+      this.#featuresTimer = null;
+      void this.#lookAtFeatures();
+    }, FEATURES_SOON_MS);
+  }
+
+  async #lookAtLicense(sequence: number): Promise<void> {
+    try {
+      const { value } = await this.calls.read<LicenseAnswer>("/v1/license");
+      this.#licenseSequence = sequence;
+      this.#change({ license: value });
+    } catch (error) {
+      if (error instanceof RefusedError) this.#change({ license: "none" });
+      else this.#lost(error);
+    }
+  }
+
+  #takeEvent(event: MemberEvent, from: string): void {
+    const happening = happeningOf(event, from);
+    if (happening !== null) {
+      this.#change({ happenings: addHappenings(this.#snapshot.happenings, [happening]) });
+    }
+    this.#featuresSoon();
+  }
+
+  #takeStreams(): void {
+    const { link } = this.#snapshot;
+    const streaming = this.#streams.anyOpen ? "live" : "polling";
+    const isUp = link.state === "live" || link.state === "polling";
+    this.#change({
+      silent: this.#streams.broken(),
+      link: isUp ? { ...link, state: streaming } : link,
+    });
+  }
+
+  #change(change: Partial<Snapshot>): void {
+    this.#snapshot = { ...this.#snapshot, ...change };
+    for (const listener of this.#listeners) listener();
+  }
+}

@@ -1,0 +1,61 @@
+import { useEffect, useReducer, useState } from "preact/hooks";
+import type { Administrator } from "../live/administrator.ts";
+import type { Live, Snapshot } from "../live/live.ts";
+
+export function useLive(live: Live): Snapshot {
+  const again = useAgain();
+  useEffect(() => live.subscribe(again), [live]);
+  return live.snapshot;
+}
+
+export function useToken(administrator: Administrator): string | null {
+  const again = useAgain();
+  useEffect(() => administrator.subscribe(again), [administrator]);
+  return administrator.token;
+}
+
+const NOW_EVERY_MS = 1_000;
+
+/** For what counts seconds. */
+export function useNowMs(): number {
+  const [nowMs, setNowMs] = useState(() => Date.now());
+  useEffect(() => {
+    const timer = setInterval(() => setNowMs(Date.now()), NOW_EVERY_MS);
+    return () => clearInterval(timer);
+  }, []);
+  return nowMs;
+}
+
+export function useMedia(query: string): boolean {
+  const [matches, setMatches] = useState(() => matchMedia(query).matches);
+  useEffect(() => {
+    const media = matchMedia(query);
+    const look = (): void => setMatches(media.matches);
+    media.addEventListener("change", look);
+    return () => media.removeEventListener("change", look);
+  }, [query]);
+  return matches;
+}
+
+export const PAGES = ["pool", "features", "sessions", "license"] as const;
+export type Page = (typeof PAGES)[number];
+
+/** The page and what follows it: `#/sessions?feature=cad`. */
+export function useRoute(): { readonly page: Page; readonly query: URLSearchParams } {
+  const [hash, setHash] = useState(location.hash);
+  useEffect(() => {
+    const look = (): void => setHash(location.hash);
+    addEventListener("hashchange", look);
+    return () => removeEventListener("hashchange", look);
+  }, []);
+  const [name, query] = hash.replace(/^#\/?/, "").split("?", 2);
+  return {
+    page: PAGES.find((page) => page === name) ?? "pool",
+    query: new URLSearchParams(query ?? ""),
+  };
+}
+
+function useAgain(): () => void {
+  const [, again] = useReducer((count: number, _action: undefined) => count + 1, 0);
+  return () => again(undefined);
+}

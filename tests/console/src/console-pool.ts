@@ -1,0 +1,157 @@
+/** A pool of three `quorate serve` with three features and people at work, shared by the tests of a file. */
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { type Authorization, nodeClient, type QuorateClient } from "@quorate/client/node";
+import type { PoolAnswer } from "@quorate/protocol";
+import { certificateBytes, signedBytes } from "@quorate/protocol";
+import {
+  generatePrivateKey,
+  openMemberFolder,
+  publicKeyOf,
+  sign,
+  storeCertificate,
+} from "@quorate/server/keys";
+import { ServerProcess } from "../../e2e/src/server-process.ts";
+import { waitFor } from "../../e2e/src/wait.ts";
+
+export const LEASE_MS = 2_000;
+const LIFE_MS = 12_000;
+/** Half a day more than the 41 that the tests read. */
+const SIM_EXPIRES = new Date(Date.now() + 41.5 * 24 * 3_600_000).toISOString();
+export const MEMBERS = ["a", "b", "c"] as const;
+export const ADMIN_TOKEN = "administrator-of-the-console";
+
+export interface Seats {
+  readonly cad: number;
+  readonly sim: number;
+  readonly solver: number;
+}
+
+export class ConsolePool {
+  readonly #folder = mkdtempSync(join(tmpdir(), "quorate-console-pool-"));
+  readonly #vendorKey = generatePrivateKey();
+  readonly #poolKey = generatePrivateKey();
+  readonly #servers = new Map<string, ServerProcess>();
+  readonly #urls = new Map<string, string>();
+  readonly #clients: QuorateClient[] = [];
+
+  static async start(): Promise<ConsolePool> {
+    const pool = new ConsolePool();
+    writeFileSync(join(pool.#folder, "admin.token"), ADMIN_TOKEN, { mode: 0o600 });
+    const seats = { cad: 30, sim: 8, solver: 4 };
+    writeFileSync(join(pool.#folder, "license.json"), pool.license(1, seats));
+    for (const id of MEMBERS) pool.#addMember(id);
+    await Promise.all(MEMBERS.map((id) => pool.up(id)));
+    await waitFor("every server has seats of every feature", async () => {
+      const response = await fetch(`${pool.url("a")}/v1/features`);
+      const { features } = (await response.json()) as {
+        features: { members: Record<string, unknown> }[];
+      };
+      return features.every((each) => Object.keys(each.members).length === MEMBERS.length);
+    });
+    return pool;
+  }
+
+  /** A signed license of this pool. */
+  license(sequence: number, seats: Seats): string {
+    const feature = (name: keyof Seats) => ({
+      name,
+      version: name === "solver" ? "11.4" : "2026.1",
+      seats: seats[name],
+      lifeMs: LIFE_MS,
+      ...(name === "sim" ? { expires: SIM_EXPIRES } : {}),
+    });
+    const content = {
+      quorate: 1,
+      id: `EN-2026-${sequence}`,
+      vendor: "Example Vendor",
+      customer: "Example Engineering",
+      sequence,
+      issued: "2026-01-01T00:00:00Z",
+      pool: { name: "engineering", size: MEMBERS.length, key: publicKeyOf(this.#poolKey) },
+      features: [feature("cad"), feature("sim"), feature("solver")],
+    };
+    const signed = signedBytes(content);
+    if (signed === null) throw new Error("the license of a test has a canonical form");
+    const signature = {
+      key: publicKeyOf(this.#vendorKey),
+      value: sign(this.#vendorKey, signed),
+    };
+    return JSON.stringify({ ...content, signature });
+  }
+
+  url(id: string): string {
+    const url = this.#urls.get(id);
+    if (url === undefined) throw new Error(`${id} never ran`);
+    return url;
+  }
+
+  async up(id: string): Promise<void> {
+    const at = (name: string): string => join(this.#folder, name);
+    const port = new URL(this.#urls.get(id) ?? "http://127.0.0.1:0").port || "0";
+    const server = new ServerProcess(id, [
+      `--data=${at(id)}`,
+      `--listen=127.0.0.1:${port}`,
+      `--vendor-key=${publicKeyOf(this.#vendorKey)}`,
+      `--license=${at("license.json")}`,
+      `--store=sqlite:${at("store.db")}`,
+      `--lease-ms=${LEASE_MS}`,
+      `--admin-token-file=${at("admin.token")}`,
+    ]);
+    this.#servers.set(id, server);
+    this.#urls.set(id, await server.ready());
+  }
+
+  async kill(id: string): Promise<void> {
+    await this.#servers.get(id)?.program.kill();
+  }
+
+  async leader(by: string): Promise<string> {
+    return waitFor(`${by} knows a leader`, async () => {
+      const response = await fetch(`${this.url(by)}/v1/pool`);
+      return ((await response.json()) as PoolAnswer).leader?.id ?? null;
+    });
+  }
+
+  /** One seat, held and renewed by the SDK until the end of the tests. */
+  async take(
+    feature: keyof Seats,
+    user: string,
+    host: string,
+    at: string = "a",
+  ): Promise<Authorization> {
+    const client = nodeClient({
+      servers: [this.url(at), ...MEMBERS.map((id) => this.url(id))],
+      vendorKey: publicKeyOf(this.#vendorKey),
+      holder: { user, host, process: `${feature}.exe ${4_000 + 37 * this.#clients.length}` },
+      releaseOnExit: false,
+    });
+    this.#clients.push(client);
+    return client.checkout({ feature });
+  }
+
+  async close(): Promise<void> {
+    // Killed first: nobody needs the seats back.
+    await Promise.all([...this.#servers.keys()].map((id) => this.kill(id)));
+    await Promise.all(this.#clients.map((client) => client.close()));
+    rmSync(this.#folder, { recursive: true, force: true });
+  }
+
+  #addMember(id: string): void {
+    const path = join(this.#folder, id);
+    mkdirSync(path, { mode: 0o700 });
+    const folder = openMemberFolder(path, id, id);
+    const content = {
+      quorate: 1,
+      member: id,
+      key: folder.publicKey,
+      issued: "2026-01-01T00:00:00Z",
+    } as const;
+    const value = sign(this.#poolKey, certificateBytes(content));
+    storeCertificate(folder, {
+      ...content,
+      signature: { key: publicKeyOf(this.#poolKey), value },
+    });
+  }
+}

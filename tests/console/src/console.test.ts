@@ -1,0 +1,313 @@
+/** The console in a real browser, served by a pool of three real servers. The tests build on each other. */
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import type { Page } from "playwright-core";
+import { waitFor } from "../../e2e/src/wait.ts";
+import { accessibilityMistakes } from "./accessibility.ts";
+import { Browser, DESKTOP, PHONE, picture } from "./browser.ts";
+import { buildConsole, compressedBytes } from "./build.ts";
+import { ADMIN_TOKEN, ConsolePool, LEASE_MS, MEMBERS } from "./console-pool.ts";
+
+const BUNDLE_BYTES_MAX = 120 * 1024;
+const FIRST_PAINT_MS_MAX = 1_000;
+/** Google's mark for "good" is 0.1; what moves here is nothing. */
+const LAYOUT_SHIFT_MAX = 0.01;
+/** R and the polls; what a busy machine adds. */
+const RED_MS_MAX = LEASE_MS * 1.01 + 200 + 5_000;
+
+const PEOPLE = [
+  ["cad", "anna", "design-01"],
+  ["cad", "bogdan", "design-02"],
+  ["cad", "chiara", "design-03"],
+  ["cad", "dmitri", "design-04"],
+  ["cad", "esther", "design-05"],
+  ["sim", "farid", "lab-01"],
+  ["sim", "grace", "lab-02"],
+  ["solver", "hiroshi", "compute-01"],
+  ["solver", "ines", "compute-02"],
+  ["solver", "jonas", "compute-03"],
+] as const;
+
+let pool: ConsolePool;
+let browser: Browser;
+let page: Page;
+/** Heard by the program whose session is revoked. */
+const lost: string[] = [];
+
+beforeAll(async () => {
+  buildConsole();
+  [pool, browser] = await Promise.all([ConsolePool.start(), Browser.launch()]);
+  const taken = await Promise.all(
+    PEOPLE.map(([feature, user, host], index) =>
+      pool.take(feature, user, host, MEMBERS[index % MEMBERS.length]),
+    ),
+  );
+  taken[0]?.on("lost", ({ reason }) => lost.push(reason));
+  page = await browser.page();
+}, 60_000);
+
+afterAll(async () => {
+  await browser?.close();
+  await pool?.close();
+});
+
+afterEach(async () => {
+  await page.setViewportSize(DESKTOP);
+});
+
+/** A fresh page, so that no test sees another one's state. */
+async function open(path: string, at = "a"): Promise<void> {
+  await page.goto("about:blank");
+  await page.goto(`${pool.url(at)}/#/${path}`);
+}
+
+test("the whole console is at most 120 kB, compressed", () => {
+  expect(compressedBytes()).toBeLessThanOrEqual(BUNDLE_BYTES_MAX);
+});
+
+describe("the page Pool", () => {
+  test("answers the three questions and shows every server", async () => {
+    await open("pool");
+    await page.getByText("All well: 3 of 3 servers up").waitFor();
+    await page.getByText("10 of 42 seats in use").waitFor();
+    await page.getByText("solver has 1 of 4 free").waitFor();
+    const leader = await pool.leader("a");
+    for (const id of MEMBERS) {
+      const card = page.locator(`[data-member=${id}]`);
+      expect(await card.getAttribute("data-look")).toBe("granting");
+      expect(await card.innerText()).toMatch(/cad[\s\S]*of 10[\s\S]*epoch 1 .* license 1/);
+      expect(await card.getByText("leader", { exact: true }).count()).toBe(id === leader ? 1 : 0);
+    }
+    await page.getByText(/^live from a$/).waitFor();
+    await page.getByText(/Store sqlite/).waitFor();
+    expect(await accessibilityMistakes(page)).toEqual([]);
+    await picture(page, "pool");
+  });
+
+  test("paints within a second and moves nothing while it loads", async () => {
+    await open("pool");
+    await page.locator(".members").waitFor();
+    const measured = await page.evaluate(
+      () =>
+        new Promise<{ paintMs: number; shift: number }>((resolve) => {
+          let shift = 0;
+          new PerformanceObserver((list) => {
+            for (const entry of list.getEntries()) {
+              shift += (entry as PerformanceEntry & { value: number }).value;
+            }
+          }).observe({ type: "layout-shift", buffered: true });
+          // Two polls later everything has been drawn more than once.
+          setTimeout(() => {
+            const paint = performance.getEntriesByName("first-contentful-paint")[0];
+            resolve({ paintMs: paint?.startTime ?? Infinity, shift });
+          }, 2_200);
+        }),
+    );
+    expect(measured.paintMs).toBeLessThan(FIRST_PAINT_MS_MAX);
+    expect(measured.shift).toBeLessThan(LAYOUT_SHIFT_MAX);
+  });
+
+  test("shows a seat that is taken without a reload", async () => {
+    await open("pool");
+    await page.getByText("10 of 42 seats in use").waitFor();
+    await pool.take("cad", "kavya", "design-06", "b");
+    await page.getByText("11 of 42 seats in use").waitFor();
+  });
+});
+
+describe("the page Features", () => {
+  test("lists seats, use, queue, denials and terms, and draws one feature", async () => {
+    await open("features");
+    const row = page.locator("[data-feature=sim]");
+    await row.waitFor();
+    expect(await row.locator("td").allInnerTexts()).toEqual(
+      expect.arrayContaining(["2", "8", "6", "0", "ends in 41 days"]),
+    );
+    await page.getByRole("link", { name: "solver" }).click();
+    await page.getByRole("heading", { name: "solver" }).waitFor();
+    await page.getByRole("img", { name: /^solver: 3 of 4 seats in use now, at most 3/ }).waitFor();
+    expect(await page.locator(".chart canvas").count()).toBe(1);
+    await page.getByText(/since you opened this page/).waitFor();
+    expect(await page.locator(".split").innerText()).toMatch(/a[\s\S]*b[\s\S]*c/);
+    expect(await accessibilityMistakes(page)).toEqual([]);
+    await picture(page, "features");
+  });
+});
+
+describe("the page Sessions", () => {
+  test("finds, narrows and orders who holds what", async () => {
+    await open("sessions");
+    await rowsAre(11);
+    await page.getByLabel("Search").fill("LAB sim.exe");
+    await rowsAre(2);
+    await page.getByRole("button", { name: "User", exact: true }).click();
+    expect(await usersShown()).toEqual(["farid", "grace"]);
+    await page.getByRole("button", { name: "User", exact: true }).click();
+    expect(await usersShown()).toEqual(["grace", "farid"]);
+    await page.getByRole("columnheader", { name: "User" }).waitFor();
+    expect(await page.getByRole("columnheader", { name: "User" }).getAttribute("aria-sort")).toBe(
+      "descending",
+    );
+    await page.getByLabel("Search").fill("");
+    await page.getByLabel("Feature").selectOption("solver");
+    await rowsAre(3);
+    expect(page.url()).toContain("feature=solver");
+    await page.getByLabel("Feature").selectOption("");
+    await rowsAre(11);
+    expect(await accessibilityMistakes(page)).toEqual([]);
+    await picture(page, "sessions");
+  });
+
+  test("revokes a session with the administrator's token and a reason, by keyboard alone", async () => {
+    await open("sessions");
+    const button = page.getByRole("button", { name: "Revoke cad of anna on design-01" });
+    await button.focus();
+    await page.keyboard.press("Enter");
+    const dialog = page.getByRole("dialog", { name: "Revoke this session?" });
+    await dialog.waitFor();
+    expect(await accessibilityMistakes(page)).toEqual([]);
+    await picture(page, "revoke");
+    await page.keyboard.press("Escape");
+    await dialog.waitFor({ state: "detached" });
+    expect(await button.evaluate((element) => document.activeElement === element)).toBe(true);
+    await page.keyboard.press("Enter");
+    await page.keyboard.type("left for the day");
+    await page.keyboard.press("Tab");
+    await page.keyboard.type("not-the-token");
+    await page.keyboard.press("Enter");
+    await dialog.getByText("not the administrator's token").waitFor();
+    await dialog.getByLabel("Administrator’s token").fill(ADMIN_TOKEN);
+    await page.keyboard.press("Enter");
+    await dialog.waitFor({ state: "detached" });
+    await page.getByText("Unlocked").waitFor();
+    await waitFor("the program hears that its session is over", () => lost.length > 0);
+    await waitFor("the row says so or is gone", async () => {
+      const row = page.locator(".session", { hasText: "anna" });
+      return (await row.count()) === 0 || (await row.innerText()).includes("revoked");
+    });
+    // Nothing of the token is left where another page could find it.
+    const kept = await page.evaluate(
+      () => localStorage.length + sessionStorage.length + document.cookie.length,
+    );
+    expect(kept).toBe(0);
+  });
+
+  async function rowsAre(count: number): Promise<void> {
+    await waitFor(
+      `${count} rows`,
+      async () => (await page.locator("[data-session]").count()) === count,
+    );
+  }
+
+  function usersShown(): Promise<string[]> {
+    return page.locator("[data-session] .user").allInnerTexts();
+  }
+});
+
+describe("the page License", () => {
+  test("shows the license in force and that its signature is valid", async () => {
+    await open("license");
+    await page.getByRole("heading", { name: "In force: number 1" }).waitFor();
+    await page.getByText("signature valid").waitFor();
+    await page.getByText("Example Engineering", { exact: true }).waitFor();
+    await page.getByText("The document as it was signed").click();
+    await page.getByText(/"sequence": 1/).waitFor();
+    expect(await accessibilityMistakes(page)).toEqual([]);
+  });
+
+  test("refuses a file that is no license, and one that was changed after it was signed", async () => {
+    await open("license");
+    await choose("not json");
+    await page.getByText(/This file is no license: it is not JSON/).waitFor();
+    const good = pool.license(2, { cad: 40, sim: 6, solver: 5 });
+    await choose(good.replace('"seats":40', '"seats":400'));
+    await page.getByText("Its signature does not fit").waitFor();
+    expect(await page.getByRole("button", { name: "Install number 2" }).isDisabled()).toBe(true);
+    await choose(pool.license(1, { cad: 40, sim: 6, solver: 5 }));
+    await page.getByText(/It has the number 1 of the license in force/).waitFor();
+  });
+
+  test("installs a newer license that was dropped on it, after showing what changes", async () => {
+    await open("license");
+    await page.locator(".drop").waitFor();
+    const text = pool.license(2, { cad: 40, sim: 6, solver: 5 });
+    const files = await page.evaluateHandle((content) => {
+      const transfer = new DataTransfer();
+      transfer.items.add(new File([content], "license-2.json", { type: "application/json" }));
+      return transfer;
+    }, text);
+    await page.dispatchEvent(".drop", "drop", { dataTransfer: files });
+    const changes = page.getByRole("region", { name: "What changes" });
+    expect(await changes.innerText()).toMatch(/cad seats\s+30\s+40\s+sim seats\s+8\s+6/);
+    await page.getByText(/nobody is thrown out/).waitFor();
+    expect(await accessibilityMistakes(page)).toEqual([]);
+    await picture(page, "license");
+    await page.getByLabel("Administrator’s token").fill(ADMIN_TOKEN);
+    await page.getByRole("button", { name: "Install number 2" }).click();
+    await page.getByText(/License 2 is in force/).waitFor();
+    await page.getByRole("heading", { name: "In force: number 2" }).waitFor();
+    await page.getByRole("link", { name: "Pool", exact: true }).click();
+    for (const id of MEMBERS) {
+      await page.locator(`[data-member=${id}]`, { hasText: "license 2" }).waitFor();
+    }
+    await page
+      .getByText(/^. has license 2$/)
+      .first()
+      .waitFor();
+  });
+
+  async function choose(text: string): Promise<void> {
+    const buffer = Buffer.from(text);
+    const file = { name: "license.json", mimeType: "application/json", buffer };
+    await page.setInputFiles("input[type=file]", file);
+  }
+});
+
+test("a phone shows every page without scrolling sideways", async () => {
+  await page.setViewportSize(PHONE);
+  for (const path of ["pool", "features", "sessions", "license"]) {
+    await open(path);
+    await page.locator(".members, .detail, [data-session], .in-force").first().waitFor();
+    const beyond = await page.evaluate(
+      () => document.documentElement.scrollWidth - document.documentElement.clientWidth,
+    );
+    expect(beyond, path).toBeLessThanOrEqual(0);
+    await page.emulateMedia({ colorScheme: "dark" });
+    expect(await accessibilityMistakes(page), path).toEqual([]);
+    await picture(page, `phone-${path}`);
+  }
+});
+
+test("when the leader that served the page dies, it turns red, another leads and the page goes on", async () => {
+  const leader = await pool.leader("a");
+  await open("pool", leader);
+  await page.getByText("All well: 3 of 3 servers up").waitFor();
+  // Only the wrong token of before.
+  expect(browser.complaints.filter((each) => !each.includes("status of 403"))).toEqual([]);
+  browser.complaints.length = 0;
+  const killedAtMs = performance.now();
+  await pool.kill(leader);
+  const card = page.locator(`[data-member=${leader}]`);
+  await page.locator(`[data-member=${leader}][data-look=silent]`).waitFor();
+  await picture(page, "leader-silent");
+  await page.locator(`[data-member=${leader}][data-look=gone]`).waitFor();
+  expect(performance.now() - killedAtMs).toBeLessThan(RED_MS_MAX);
+  expect(await card.innerText()).toMatch(/down/);
+  await page.getByText("2 of 3 servers up", { exact: true }).waitFor();
+  await page.getByText(`${leader} is down`).waitFor();
+  await page.getByText(/^. leads, term 2$/).waitFor();
+  await page.getByText(/^(live|polling) from [abc]$/).waitFor();
+  expect(await page.locator(".link").innerText()).not.toContain(`from ${leader}`);
+  expect(await accessibilityMistakes(page)).toEqual([]);
+  await picture(page, "leader-down");
+  // It still reads and changes: other pages, from other servers.
+  await page.getByRole("link", { name: "Sessions" }).click();
+  await page.locator("[data-session]").first().waitFor();
+  await page.getByRole("link", { name: "Pool", exact: true }).click();
+  await pool.up(leader);
+  await page.getByText("All well: 3 of 3 servers up").waitFor();
+  await page.getByText(`${leader} is up again`).waitFor();
+  // What the browser itself says about a server that is gone can't be kept from it.
+  const others = browser.complaints.filter((each) => !/ERR_(CONNECTION|INCOMPLETE)/.test(each));
+  expect(others).toEqual([]);
+  await picture(page, "leader-back");
+});

@@ -1,0 +1,123 @@
+/** 100,000 sessions in the browser, from the real HTTP layer over a member that makes them up. */
+import { afterAll, beforeAll, expect, test } from "vitest";
+import type { Page } from "playwright-core";
+import type { AuthorizationRow, AuthorizationsPage } from "@quorate/protocol";
+import { fakeMember, serverOf } from "../../../packages/server/src/http/fake-member.ts";
+import { waitFor } from "../../e2e/src/wait.ts";
+import { Browser, picture } from "./browser.ts";
+import { buildConsole, CONSOLE_FOLDER } from "./build.ts";
+
+const ROWS = 100_000;
+/** More rows than a tall screen has, and far fewer than there are. */
+const ROWS_IN_PAGE_MAX = 80;
+/** A key stroke or a turn of the wheel is answered within this, on a machine that does other things, too. */
+const ANSWER_MS_MAX = 400;
+/** Another order moves every row. */
+const ORDER_MS_MAX = 1_000;
+
+let server: Awaited<ReturnType<typeof serverOf>>;
+let browser: Browser;
+let page: Page;
+let pages = 0;
+
+beforeAll(async () => {
+  buildConsole();
+  const rows = Array.from({ length: ROWS }, (_, index) => row(index));
+  const member = fakeMember({
+    authorizations: async ({ limit = 100, after }): Promise<AuthorizationsPage> => {
+      pages += 1;
+      const first = after === undefined ? 0 : Number(after.slice(0, 9)) + 1;
+      const authorizations = rows.slice(first, first + limit);
+      const more = first + limit < rows.length;
+      return {
+        authorizations,
+        missing: [],
+        next: more ? (authorizations.at(-1)?.session ?? null) : null,
+      };
+    },
+  });
+  server = await serverOf(member, { consoleFolder: CONSOLE_FOLDER });
+  browser = await Browser.launch();
+  page = await browser.page();
+}, 60_000);
+
+afterAll(async () => {
+  await browser?.close();
+  await server?.close();
+});
+
+test("100,000 sessions are read page by page, searched, ordered and scrolled without lag", async () => {
+  await page.goto(`${server.url}/#/sessions`);
+  await page.getByText(/100,000 of 100,000 sessions/).waitFor();
+  expect(pages).toBeGreaterThanOrEqual(ROWS / 1_000);
+  const table = page.getByRole("table", { name: "Sessions" });
+  expect(await table.getAttribute("aria-rowcount")).toBe(String(ROWS + 1));
+  expect(await page.locator("[data-session]").count()).toBeLessThan(ROWS_IN_PAGE_MAX);
+  await watchLongTasks();
+
+  const search = page.getByLabel("Search");
+  await search.pressSequentially("user-77777");
+  await page.getByText(/^1 of 100,000 sessions/).waitFor();
+  await search.fill("");
+  await page.getByText(/^100,000 of 100,000 sessions/).waitFor();
+  expect(await longestTaskMs()).toBeLessThan(ANSWER_MS_MAX);
+  await page.getByRole("button", { name: "User", exact: true }).click();
+  await page.locator("[data-session]", { hasText: "user-00000" }).first().waitFor();
+  expect(await longestTaskMs()).toBeLessThan(ORDER_MS_MAX);
+  await picture(page, "sessions-100000");
+
+  // By the wheel, and by the keyboard to the very end.
+  await table.hover();
+  for (let turn = 0; turn < 10; turn += 1) await page.mouse.wheel(0, 20_000);
+  await table.focus();
+  await page.keyboard.press("End");
+  await page.locator(`[aria-rowindex="${ROWS + 1}"]`).waitFor();
+  await page.getByText("user-99999").waitFor();
+  expect(await page.locator("[data-session]").count()).toBeLessThan(ROWS_IN_PAGE_MAX);
+
+  expect(await longestTaskMs()).toBeLessThan(ANSWER_MS_MAX);
+  expect(browser.complaints).toEqual([]);
+});
+
+async function watchLongTasks(): Promise<void> {
+  await page.evaluate(() => {
+    window.longTasksMs = [];
+    new PerformanceObserver((list) => {
+      for (const entry of list.getEntries()) window.longTasksMs.push(entry.duration);
+    }).observe({ type: "longtask" });
+  });
+  await waitFor("the observer is there", () =>
+    page.evaluate(() => Array.isArray(window.longTasksMs)),
+  );
+}
+
+/** Since it was asked last. */
+function longestTaskMs(): Promise<number> {
+  return page.evaluate(() => Math.max(0, ...window.longTasksMs.splice(0)));
+}
+
+/** Sessions in order, users in another one. */
+function row(index: number): AuthorizationRow {
+  const user = (index * 7_919) % ROWS;
+  return {
+    session: `${String(index).padStart(9, "0")}${"x".repeat(34)}`,
+    feature: ["cad", "sim", "solver"][index % 3] ?? "cad",
+    version: "2026.1",
+    seats: 1 + (index % 2),
+    holder: {
+      user: `user-${String(user).padStart(5, "0")}`,
+      host: `host-${index % 997}`,
+      process: `cad.exe ${index}`,
+    },
+    member: ["a", "b", "c"][index % 3] ?? "a",
+    grantedAt: new Date(Date.UTC(2026, 10, 24) - index * 1_000).toISOString(),
+    state: "active",
+    converted: index % 50 === 0,
+  };
+}
+
+declare global {
+  interface Window {
+    longTasksMs: number[];
+  }
+}
