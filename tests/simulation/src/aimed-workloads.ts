@@ -55,24 +55,33 @@ const AIMS: readonly Aim[] = [
       const { leaseMs, network, scheduler, hiddenPauseMsMax } = world;
       const member = random.pick(world.members);
       const { hardware } = member;
-      Object.assign(world.store.weather, { lateShare: 0.8, lateMsMax: 450 });
-      const ms = random.between(0.7, 2.5) * leaseMs;
+      const ms = random.between(1.1, 2.5) * leaseMs;
       const kind = random.pick(["hidden", "hidden", "suspend", "pause", "slow disk"]);
-      const atMs = random.between(0, kind === "pause" ? 0.2 : 1) * leaseMs;
+      // A grant must be under way when the lease ends, or a renewal when the process is stopped.
+      const fromShare = kind === "slow disk" ? 0.5 : 0;
+      const toShare = kind === "pause" ? 0.2 : 1;
+      const atMs = random.between(fromShare, toShare) * leaseMs;
+      const isLate = kind === "pause" || random.chance(0.2);
+      Object.assign(world.store.weather, { lateShare: isLate ? 0.8 : 0, lateMsMax: 450 });
       scheduler.after(300, () => {
         network.cut(member.machine, STORE_MACHINE, ms);
         network.cut(STORE_MACHINE, member.machine, ms);
       });
       scheduler.after(atMs, () => {
         if (!world.isActive()) return;
-        if (kind === "hidden") hardware.stop("hidden", 0.98 * hiddenPauseMsMax);
-        else if (kind === "suspend") hardware.stop("suspend", random.between(0.8, 3) * leaseMs);
+        if (kind === "suspend") hardware.stop("suspend", random.between(0.8, 3) * leaseMs);
+        else if (kind === "slow disk") member.disk.slow(random.between(0.35, 0.48) * leaseMs);
         else if (kind === "pause") member.process()?.pause(random.between(0.3, 1.2) * leaseMs);
-        else member.disk.slow(random.between(0.1, 0.45) * leaseMs);
+        if (kind === "hidden" || kind === "pause") {
+          const laterMs = kind === "pause" ? 1.3 * leaseMs : 0;
+          scheduler.after(laterMs, () => {
+            if (world.isActive()) hardware.stop("hidden", 0.98 * hiddenPauseMsMax);
+          });
+        }
       });
       world.story.tell("aim", `${member.id} is cut from the store for ${ms} ms, ${kind}`);
       // Two hidden pauses within one wait would add up to more than is assumed.
-      return (ms + atMs) / leaseMs + 3;
+      return (ms + atMs) / leaseMs + (kind === "pause" ? 5 : 3);
     },
   },
   {
@@ -101,7 +110,10 @@ const AIMS: readonly Aim[] = [
     strike: (world, random) => {
       const { leaseMs } = world;
       const member = random.pick(world.members);
-      cutSomeClients(world, random, member, random.between(0.5, 4) * leaseMs);
+      if (random.chance(0.5)) {
+        cutSomeClients(world, random, member, random.between(0.5, 4) * leaseMs);
+      } else isolateSomeClients(world, random, null, random.between(0.3, 1) * world.lifeMs);
+      if (random.chance(0.3)) weakenStore(world, random);
       const how = random.pick(["crash", "crash", "crash", "stop", "cut"]);
       if (how === "crash") member.crash();
       else if (how === "stop") member.stop();
@@ -112,6 +124,34 @@ const AIMS: readonly Aim[] = [
       }
       world.story.tell("aim", `${member.id}: ${how}`);
       return random.between(0.5, 4);
+    },
+  },
+  {
+    name: "dies for longer than a life",
+    profile: (random, leaseMs) => ({ ...scarce(random, 30 * leaseMs), holdMs: 40 * leaseMs }),
+    strike: (world, random) => {
+      const ms = 1.1 * world.lifeMs;
+      dieAmongIsolated(world, random, random.pick(world.members), ms);
+      return ms / world.leaseMs + random.between(2, 6);
+    },
+  },
+  {
+    name: "cut off for most of a life",
+    profile: (random, leaseMs) => scarce(random, random.pick([6, 10]) * leaseMs),
+    strike: (world, random) => {
+      const { lifeMs, leaseMs, network } = world;
+      const member = random.pick(world.members);
+      const ms = random.between(0.6, 1) * lifeMs;
+      network.cut(member.machine, STORE_MACHINE, ms);
+      network.cut(STORE_MACHINE, member.machine, ms);
+      if (random.chance(0.5)) {
+        for (const other of world.members) network.cut(other.machine, member.machine, ms);
+      }
+      // Some reach only the others, some only the member that is cut off.
+      cutSomeClients(world, random, member, ms);
+      isolateSomeClients(world, random, member, ms);
+      world.story.tell("aim", `${member.id} is cut off for ${ms} ms`);
+      return ms / leaseMs + random.between(1, 6);
     },
   },
   {
@@ -155,17 +195,8 @@ const AIMS: readonly Aim[] = [
         if (random.chance(0.5)) network.cut(member.machine, other.machine, ms);
         else network.cut(other.machine, member.machine, ms);
       }
-      if (random.chance(0.25)) random.pick(world.members).crash();
-      if (random.chance(0.25)) {
-        Object.assign(world.store.weather, {
-          lostAnswerShare: 0.3,
-          lateShare: 0.2,
-          lateMsMax: 1_500,
-        });
-        world.scheduler.after(2 * leaseMs, () => {
-          Object.assign(world.store.weather, { lostAnswerShare: 0, lateShare: 0 });
-        });
-      }
+      if (random.chance(0.5)) random.pick(world.members).crash();
+      if (random.chance(0.25)) weakenStore(world, random);
       world.story.tell("aim", `clients are cut from ${member.id}`);
       return random.between(1, 5);
     },
@@ -185,6 +216,7 @@ const AIMS: readonly Aim[] = [
       });
       if (random.chance(0.3)) random.pick(world.members).process()?.pause(world.leaseMs);
       if (random.chance(0.1)) random.pick(world.members).crash();
+      if (random.chance(0.4)) moveLead(world, random);
       world.story.tell("aim", `the store: ${JSON.stringify(world.store.weather)}`);
       return random.between(1, 4);
     },
@@ -216,8 +248,16 @@ const AIMS: readonly Aim[] = [
     }),
     strike: (world, random) => {
       world.story.tell("aim", world.changeLicense(random));
-      if (random.chance(0.5)) random.pick(world.members).crash();
-      else if (random.chance(0.3)) cutSomeClients(world, random, random.pick(world.members), 6_000);
+      const member = random.pick(world.members);
+      if (random.chance(0.4)) member.crash();
+      else if (random.chance(0.6)) {
+        const { leaseMs, lifeMs } = world;
+        const ms = random.between(0.5, 1.2) * lifeMs;
+        world.scheduler.after(random.between(0, lifeMs / 2), () => {
+          if (world.isActive()) dieAmongIsolated(world, random, member, ms);
+        });
+        return ms / leaseMs;
+      }
       return random.between(2, 9);
     },
   },
@@ -277,6 +317,63 @@ function cutSomeClients(
     if (random.chance(0.6)) world.network.cut(machine.name, member.machine, ms);
     world.network.cut(member.machine, machine.name, ms);
   }
+}
+
+/** They believe to the end of their lives and reach nobody, or only one member. */
+function isolateSomeClients(
+  world: AimedWorld,
+  random: Random,
+  but: VirtualMember | null,
+  ms: number,
+): void {
+  for (const { machine } of world.clients) {
+    if (!random.chance(0.5)) continue;
+    for (const { machine: member } of world.members) {
+      if (member === but?.machine) continue;
+      world.network.cut(machine.name, member, ms);
+      world.network.cut(member, machine.name, ms);
+    }
+  }
+}
+
+/** Cut from the store or dead, with clients that nobody hears of. */
+function dieAmongIsolated(
+  world: AimedWorld,
+  random: Random,
+  member: VirtualMember,
+  ms: number,
+): void {
+  const { network, scheduler, story } = world;
+  isolateSomeClients(world, random, member, ms);
+  const dies = random.chance(0.4);
+  if (dies) {
+    member.mayRun = false;
+    member.crash();
+  } else {
+    network.cut(member.machine, STORE_MACHINE, ms);
+    network.cut(STORE_MACHINE, member.machine, ms);
+  }
+  story.tell("aim", `${member.id} ${dies ? "is dead" : "is cut off"} for ${ms} ms`);
+  scheduler.after(ms, () => {
+    // After the faults it is known who stays broken for ever.
+    if (!dies || !world.isActive()) return;
+    member.mayRun = true;
+    member.start();
+  });
+}
+
+function weakenStore({ store, scheduler, leaseMs, isActive }: AimedWorld, random: Random): void {
+  const lateMsMax = random.pick([450, 1_500]);
+  Object.assign(store.weather, { lostAnswerShare: 0.3, lateShare: 0.2, lateMsMax });
+  scheduler.after(2 * leaseMs, () => {
+    if (isActive()) Object.assign(store.weather, { lostAnswerShare: 0, lateShare: 0 });
+  });
+}
+
+function moveLead({ members }: AimedWorld, random: Random): void {
+  const run = random.pick(members).listening();
+  const { id } = random.pick(members);
+  run?.process.deliver(0, () => void run.api.lead(id));
 }
 
 /** The aim of a seed; null: the usual workload. `named` for a search by hand. */

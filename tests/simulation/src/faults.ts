@@ -79,6 +79,7 @@ export class Faults {
         member.crash();
       } else {
         if (member.disk.hasFailed()) member.crash();
+        member.mayRun = true;
         member.start();
       }
     }

@@ -108,7 +108,10 @@ export class ProtocolOracles {
       if (entry.kind === "grant") {
         const journaled = this.#journaled(member, entry.session);
         journaled.seats = entry.seats;
-        if (entry.n < journaled.releasedN) {
+        journaled.feature = entry.feature;
+        // A hand-made message without a number counts as the newest, also after a release.
+        if (entry.n < 0) journaled.releasedN = -1;
+        else if (entry.n < journaled.releasedN) {
           this.#world.violated(
             "released",
             `${member} granted ${entry.session} on message ${entry.n}, it was released by ${journaled.releasedN}`,
@@ -238,7 +241,8 @@ export class ProtocolOracles {
       if (member === by || seats <= 0) continue;
       let confirmed = 0;
       for (const [session, journaled] of this.#sessionsAt(by)) {
-        if (journaled.from !== key || journaled.confirmedMs === null) continue;
+        if (journaled.feature !== feature || journaled.from !== key) continue;
+        if (journaled.confirmedMs === null) continue;
         if (!this.#wasAt(session, key, before, last)) continue;
         if (journaled.holdMs === 0) {
           this.#world.violated("hold", `${by} moved ${session} out of ${key} without a hold`);
@@ -310,6 +314,7 @@ export class ProtocolOracles {
     if (journaled === undefined) {
       journaled = {
         seats: 0,
+        feature: "",
         from: null,
         holdMs: 0,
         asked: "",
@@ -331,6 +336,7 @@ export class ProtocolOracles {
 
 /** One session at one member. */
 interface Journaled {
+  feature: string;
   seats: number;
   /** The entry that it was converted from, as journaled. */
   from: string | null;

@@ -127,37 +127,30 @@ export class VirtualAdministrator {
   /** For no reason: it costs everybody's seat a wait, and no more. */
   rebuild(random: Random): string | null {
     const member = random.pick(this.#world.members);
-    return this.#ask(
-      member,
-      "rebuild",
-      (api) => api.rebuild(),
-      () => {
-        this.#countRebuild();
-      },
-    )
-      ? `at ${member.id}`
-      : null;
+    return this.#askToRebuild(member, () => {}) ? `at ${member.id}` : null;
   }
 
   /** A rebuilt pool waits for the longest life it ever knew, and never less than the usual one. */
-  #countRebuild(): void {
-    this.counts.rebuilds += 1;
+  #askToRebuild(member: VirtualMember, onDone: () => void): boolean {
+    // Also when the answer gets lost.
     this.lifeMsMax = Math.max(this.lifeMsMax, LIFE_MS_DEFAULT);
-  }
-
-  #rebuildUntilDone(random: Random): void {
-    if (!this.#mustRebuild) return;
-    const member = random.pick(this.#world.members);
-    this.#ask(
+    return this.#ask(
       member,
       "rebuild",
       (api) => api.rebuild(),
       (answer) => {
         if (isRefusal(answer)) return;
-        this.#countRebuild();
-        this.#mustRebuild = false;
+        this.counts.rebuilds += 1;
+        onDone();
       },
     );
+  }
+
+  #rebuildUntilDone(random: Random): void {
+    if (!this.#mustRebuild) return;
+    this.#askToRebuild(random.pick(this.#world.members), () => {
+      this.#mustRebuild = false;
+    });
     this.#world.scheduler.after(ASK_AGAIN_MS, () => this.#rebuildUntilDone(random));
   }
 
