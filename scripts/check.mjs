@@ -13,6 +13,7 @@ const TYPED = [
   "tests/simulation",
   "tests/e2e",
   "tests/console",
+  "tests/faults",
   "bench",
 ];
 const steps = [

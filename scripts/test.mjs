@@ -5,6 +5,8 @@ const NEEDED = [
   { command: "etcd", package: "etcd-server", for: "the etcd store's tests" },
   { command: "etcdctl", package: "etcd-client", for: "the etcd store's tests" },
   { command: "openssl", package: "openssl", for: "the etcd store's tests" },
+  { command: "ip", package: "iproute2", for: "the tests of machines and networks" },
+  { command: "iptables", package: "iptables", for: "the tests of machines and networks" },
   { command: "strace", package: "strace", for: "failing disk syncs in the journal's tests" },
   { command: "chromium", package: "chromium", for: "the web console's tests" },
 ];

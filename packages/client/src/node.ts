@@ -10,6 +10,7 @@ import { httpWire } from "./http-wire.ts";
 import { nodeTransport } from "./node-transport.ts";
 
 export * from "./index.ts";
+export { nodeTransport } from "./node-transport.ts";
 
 export interface NodeClientOptions extends ClientOptions {
   /** False: the program releases by itself when the process ends. */

@@ -1,0 +1,130 @@
+/** One row of the table: a pool, clients at work, one fault, and what it did to them. */
+import { mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { nowMs, waitFor } from "@quorate/e2e/wait";
+import { Clients, seatsFor } from "./clients.ts";
+import type { Network } from "./network.ts";
+import { Pool, type Through } from "./pool.ts";
+
+export interface Row {
+  readonly name: string;
+  /** What is done to the pool, for the table. */
+  readonly title: string;
+  readonly through?: Through;
+  /** The pool is without a majority for longer than a life: its clients must lose their seats. */
+  readonly losesMajority?: boolean;
+  readonly env?: (id: string) => NodeJS.ProcessEnv;
+  /** Null: the row can be run here. */
+  readonly whyNot?: () => string | null;
+  fault(stage: Stage): Promise<void>;
+}
+
+export interface Result {
+  readonly name: string;
+  readonly title: string;
+  readonly overIssued: number;
+  /** Sessions lost though a majority could be reached. */
+  readonly lost: number;
+  /** Sessions lost while there was no majority. */
+  readonly lostWithout: number;
+  /** Clients that had to wait for an answer at all, and how long, from the first call in vain. */
+  readonly waited: number;
+  readonly waitP50Ms: number;
+  readonly waitMaxMs: number;
+  readonly tookMs: number;
+  readonly notes: readonly string[];
+  /** Null: the row holds. */
+  readonly failure: string | null;
+}
+
+const WARM_UP_MS = 3_000;
+const SERVED_MS_MAX = 90_000;
+
+export class Stage {
+  readonly pool: Pool;
+  readonly network: Network;
+  readonly clients: Clients;
+  readonly folder: string;
+  readonly notes: string[] = [];
+  readonly #say: (words: string) => void;
+
+  constructor(pool: Pool, clients: Clients, folder: string, say: (words: string) => void) {
+    this.pool = pool;
+    this.network = pool.network;
+    this.clients = clients;
+    this.folder = folder;
+    this.#say = say;
+  }
+
+  say(words: string): void {
+    this.#say(words);
+  }
+
+  /** For waits that belong to the fault: how long something stands still or is away. */
+  async lasts(ms: number): Promise<void> {
+    const untilMs = nowMs() + ms;
+    await waitFor("the fault's end", () => nowMs() >= untilMs, ms + SERVED_MS_MAX);
+  }
+
+  /** Every client was served after this moment. */
+  async everyClientIsServed(): Promise<void> {
+    await this.clients.servedSince(nowMs(), SERVED_MS_MAX);
+  }
+}
+
+export async function runRow(
+  row: Row,
+  network: Network,
+  folder: string,
+  clientCount: number,
+  say: (words: string) => void,
+): Promise<Result> {
+  const startedMs = nowMs();
+  mkdirSync(folder, { recursive: true });
+  const seats = seatsFor(clientCount);
+  const { through = "nothing", env } = row;
+  const options = { network, folder, seats, through, ...(env === undefined ? {} : { env }) };
+  const pool = new Pool(options);
+  const clients = new Clients(clientCount, pool.urls, pool.vendorKey);
+  const stage = new Stage(pool, clients, folder, say);
+  const { recorder } = clients;
+  let failure: string | null = null;
+  try {
+    say("the pool starts");
+    await pool.start();
+    say("the clients start");
+    await clients.start();
+    await stage.lasts(WARM_UP_MS);
+    recorder.forgetTroubles();
+    await row.fault(stage);
+  } catch (error) {
+    failure = error instanceof Error ? error.message : String(error);
+  }
+  const waits = recorder.troublesMs();
+  await clients.stop();
+  const overIssued = recorder.overIssued();
+  const lost = recorder.lost.length;
+  for (const text of clients.failures.slice(0, 3)) stage.notes.push(`checkout: ${text}`);
+  if (overIssued.length > 0) failure = `over-issued: ${JSON.stringify(overIssued[0])}`;
+  if (lost > 0 && row.losesMajority !== true) {
+    failure ??= `lost: ${JSON.stringify(recorder.lost.slice(0, 3))}`;
+  }
+  await pool.end();
+  if (failure !== null) {
+    for (const machine of pool.machines) machine.writeLogs(folder);
+    writeFileSync(join(folder, "lost.json"), JSON.stringify(recorder.lost, null, 1));
+  }
+  return {
+    name: row.name,
+    title: row.title,
+    overIssued: Math.max(0, ...overIssued.map(({ held, allowed }) => held - allowed)),
+    lost: row.losesMajority === true ? 0 : lost,
+    lostWithout: row.losesMajority === true ? lost : 0,
+    waited: waits.length,
+    waitP50Ms: waits[Math.floor(waits.length / 2)] ?? 0,
+    waitMaxMs: waits.at(-1) ?? 0,
+    tookMs: nowMs() - startedMs,
+    notes: stage.notes,
+    failure,
+  };
+}
