@@ -80,6 +80,7 @@ export class Faults {
       } else {
         if (member.disk.hasFailed()) member.crash();
         member.mayRun = true;
+        member.mayRun = true;
         member.start();
       }
     }

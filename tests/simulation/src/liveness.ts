@@ -18,14 +18,15 @@ export async function checkLiveness(
 ): Promise<void> {
   const healthy = simulation.members.filter(({ id }) => !broken.has(id));
   const { leaseMs } = simulation.profile;
-  const lifeMs = simulation.administrator.lifeMsMax;
+  const { administrator } = simulation;
   const { retireAfterMs } = timingOf(leaseMs);
   // Longest chain: a client's or member's machine wakes up, members start (R), the broken are retired (R),
   // and a leader takes the key.
-  const leaderMs = 1.5 * lifeMs + 3 * retireAfterMs + LEADER_CHANGE_MS;
+  const leaderMs = 1.5 * administrator.lifeMsMax + 3 * retireAfterMs + LEADER_CHANGE_MS;
   await waitFor(simulation, leaderMs, "the pool can't be rebuilt", () =>
-    simulation.administrator.mustRebuild() ? null : true,
+    administrator.mustRebuild() ? null : true,
   );
+  const lifeMs = administrator.lifeMsMax;
   const leader = await waitFor(simulation, leaderMs, "no leader after the faults", () =>
     leaderOf(healthy),
   );

@@ -151,11 +151,15 @@ export class ProtocolOracles {
       if (member.readiness() === null) unused += Math.max(0, member.unused(feature));
     }
     const out = record.seats + record.debt - record.free;
-    if (believed + unused <= out) return;
+    const nowMs = this.#world.nowMs();
+    this.#held = this.#held.filter(({ untilMs }) => untilMs > nowMs);
+    let held = 0;
+    for (const hold of this.#held) if (hold.feature === feature) held += hold.seats;
+    if (believed + unused + held <= out) return;
     this.#world.violated(
       "issuable",
-      `clients believe in ${believed} seats of ${feature} and ${unused} more may be granted at once, ` +
-        `but ${out} are out: ${JSON.stringify(record)}`,
+      `clients believe in ${believed} seats of ${feature}, ${held} are held and ${unused} more may be ` +
+        `granted at once, but ${out} are out: ${JSON.stringify(record)}`,
     );
   }
 
@@ -289,17 +293,30 @@ export class ProtocolOracles {
 
   #ended(member: string, entry: JournalEntry & { kind: "end" }): void {
     const journaled = this.#journaled(member, entry.session);
-    const leftMs = journaled.heldUntilMs - this.#world.nowMs();
+    const untilMs = journaled.heldUntilMs;
+    const leftMs = untilMs - this.#world.nowMs();
     journaled.heldUntilMs = 0;
     journaled.from = null;
-    if (entry.reason === "handed-over" || leftMs <= HOLD_SLACK_MS) return;
-    if (entry.holdMs >= leftMs / SLOW - HOLD_SLACK_MS) return;
+    if (entry.reason === "handed-over") {
+      // Its seat has left every entry of this member that it ever sat on.
+      const places = this.#places.get(entry.session) ?? new Set();
+      for (const place of places) if (place.startsWith(`${member}/`)) places.delete(place);
+      return;
+    }
+    if (leftMs <= HOLD_SLACK_MS) return;
+    if (entry.holdMs >= leftMs / SLOW - HOLD_SLACK_MS) {
+      const { feature, seats } = journaled;
+      this.#held.push({ feature, seats, untilMs: untilMs - HOLD_SLACK_MS });
+      return;
+    }
     this.#world.violated(
       "hold",
       `${member} ended ${entry.session} and holds its seat for ${entry.holdMs} of ${Math.round(leftMs)} ms`,
     );
   }
 
+  /** Seats of moved sessions that ended before their wait was over. */
+  #held: { readonly feature: string; readonly seats: number; readonly untilMs: number }[] = [];
   readonly #places = new Map<string, Set<string>>();
 
   #place(session: string, place: string): void {
