@@ -53,30 +53,11 @@ export const CLIENT_AND_LICENSE: readonly Mutant[] = [
     replace: `    session.expiresAtMs = nowMs + serverLifeMs(session.lifeMs);`,
   },
   {
-    name: "renewed-by-old-number",
-    rule: "4.6: a member extends nothing on an n that is not above the highest it saw",
-    file: `${MEMBER}/desk.ts`,
-    find: `    const newer = request.n === undefined || request.n > known.n;`,
-    replace: `    const newer = request.n !== -1 || request.n > known.n;`,
-  },
-  {
-    name: "client-uses-old-answer",
-    rule: "4.6: a client uses only the answer to its highest n",
-    file: `${CORE}/client-session.ts`,
-    find: `function answeredWhileBelieving(
-  state: ClientBelieving,
-  event: EventOf<"answer">,
-  now: Clocks,
-): ClientStep {
-  const { asked } = state;
-  if (asked === null || asked.n !== event.n) return quiet(state);`,
-    replace: `function answeredWhileBelieving(
-  state: ClientBelieving,
-  event: EventOf<"answer">,
-  now: Clocks,
-): ClientStep {
-  const { asked } = state;
-  if (asked === null) return quiet(state);`,
+    name: "dedup-by-time",
+    rule: "4.6: a late message is told by its n, for one life, not by how late it is",
+    file: `${CORE}/ledger.ts`,
+    find: `      untilMs: nowMs + serverLifeMs(lifeMs),`,
+    replace: `      untilMs: nowMs + serverLifeMs(lifeMs) / 100,`,
   },
   {
     name: "late-post-after-delete",

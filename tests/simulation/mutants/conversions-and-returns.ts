@@ -31,9 +31,12 @@ export const CONVERSIONS_AND_RETURNS: readonly Mutant[] = [
     rule: "4.4.3: seats come from the retired entry of the token's own member and epoch, no other",
     file: `${MEMBER}/conversions.ts`,
     find: `    return source === null ? asked : { ...asked, member: source.member, epoch: source.epoch };`,
-    replace: `    if (source !== null) return { ...asked, member: source.member, epoch: source.epoch };
-    const other = Object.keys(record.retired).find((key) => key.startsWith(\`\${asked.member}/\`));
-    return other === undefined ? asked : { ...asked, epoch: Number(other.split("/")[1]) };`,
+    replace: `    const own = \`\${asked.member}/\${asked.epoch}\`;
+    const other = Object.keys(record.retired).find(
+      (key) => key.startsWith(\`\${asked.member}/\`) && key !== own,
+    );
+    if (other !== undefined) return { ...asked, epoch: Number(other.split("/")[1]) };
+    return source === null ? asked : { ...asked, member: source.member, epoch: source.epoch };`,
   },
   {
     name: "converted-seat-handed-on",
@@ -125,5 +128,12 @@ export const CONVERSIONS_AND_RETURNS: readonly Mutant[] = [
     file: `${MEMBER}/seats.ts`,
     find: `    if (known.value.debt > 0) {`,
     replace: `    if (known.value.debt < 0) {`,
+    also: [
+      {
+        file: `${MEMBER}/seats.ts`,
+        find: `        if (record.debt > 0) await this.giveBack(`,
+        replace: `        if (record.debt < 0) await this.giveBack(`,
+      },
+    ],
   },
 ];

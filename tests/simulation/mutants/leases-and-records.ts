@@ -15,6 +15,15 @@ export const LEASES_AND_RECORDS: readonly Mutant[] = [
     replace: `      this.pending.clear();
       this.renewalSent = ports.runtime.clocks();
       this.onRenewed();`,
+    also: [
+      {
+        file: `${MEMBER}/lease-keeper.ts`,
+        find: `    this.observeAll(outcome.read, sent, this.member.nowMs());
+    if (outcome.outcome === "applied") {`,
+        replace: `    this.observeAll(outcome.read, ports.runtime.clocks(), this.member.nowMs());
+    if (outcome.outcome === "applied") {`,
+      },
+    ],
   },
   {
     name: "mandate-looked-at-once",
@@ -31,6 +40,13 @@ export const LEASES_AND_RECORDS: readonly Mutant[] = [
     file: `${CORE}/lease.ts`,
     find: `  return elapsedForHolder(renewalSent, now) < timing.mandateMs ? "mandate" : "no-mandate";`,
     replace: `  return now.monotonicMs - renewalSent.monotonicMs < timing.mandateMs ? "mandate" : "no-mandate";`,
+    also: [
+      {
+        file: `${CORE}/lease.ts`,
+        find: `    elapsedForHolder(observation.aliveAt, now) <= timing.retireAfterMs`,
+        replace: `    now.monotonicMs - observation.aliveAt.monotonicMs <= timing.retireAfterMs`,
+      },
+    ],
   },
   {
     name: "retire-after-lease",
@@ -50,8 +66,8 @@ export const LEASES_AND_RECORDS: readonly Mutant[] = [
     name: "sign-of-life-after-gap",
     rule: "I2: what changed before a gap of one's own reads was not seen alive now",
     file: `${CORE}/lease.ts`,
-    find: `  return answeredMs - previous.lastReadMs > timing.readGapMsMax ? previous.aliveAt : sent;`,
-    replace: `  return answeredMs - previous.lastReadMs > timing.readGapMsMax ? sent : sent;`,
+    find: `  return answeredMs - previous.lastSentMs > timing.readGapMsMax ? previous.aliveAt : sent;`,
+    replace: `  return answeredMs - previous.lastSentMs > timing.readGapMsMax ? sent : sent;`,
   },
   {
     name: "majority-of-the-alive",

@@ -67,10 +67,7 @@ export async function searchAll(
     for (let mutant = waiting.shift(); mutant !== undefined; mutant = waiting.shift()) {
       const result = await search(mutant, options);
       found.set(mutant.name, result);
-      const words =
-        result === null
-          ? "NOT FOUND"
-          : `seed ${result.seed}, ${result.violation}`;
+      const words = result === null ? "NOT FOUND" : `seed ${result.seed}, ${result.violation}`;
       print(`${found.size}/${mutants.length} ${mutant.name}: ${words}`);
     }
   };
