@@ -40,9 +40,10 @@ export interface Observation {
   readonly aliveAt: Clocks | null;
   /** Monotonic, at the ANSWER of the first read of this revision: the taker rounds up. */
   readonly unchangedSinceMs: number;
-  /** Monotonic, at the answer of the last read, and at its send. */
+  /** Monotonic, at the answer of the last read. */
   readonly lastReadMs: number;
-  readonly lastSentMs: number;
+  /** Clocks at the send of the last read. */
+  readonly lastSent: Clocks;
 }
 
 /**
@@ -64,7 +65,7 @@ export function observe(
       aliveAt: signOfLife(previous, record, sent, answeredMs, timing),
       unchangedSinceMs: answeredMs,
       lastReadMs: answeredMs,
-      lastSentMs: sent.monotonicMs,
+      lastSent: sent,
     };
   }
   if (revision < previous.revision) return previous;
@@ -75,7 +76,7 @@ export function observe(
     ...previous,
     unchangedSinceMs: gap ? answeredMs : previous.unchangedSinceMs,
     lastReadMs: answeredMs,
-    lastSentMs: sent.monotonicMs,
+    lastSent: sent,
   };
 }
 
@@ -94,8 +95,13 @@ function signOfLife(
   if (previous === null) return sent;
   // A write of only a nonce moves the revision, but nobody who lives and works renewed by it.
   if (record.renewal <= previous.record.renewal) return previous.aliveAt;
-  // From the send: answers that waited for a paused process say nothing of the time since.
-  return answeredMs - previous.lastSentMs > timing.readGapMsMax ? previous.aliveAt : sent;
+  // From the send: answers that waited for a paused process say nothing of the time since. By the longest
+  // clock: neither does a machine that slept.
+  const gapMs = Math.max(
+    answeredMs - previous.lastSent.monotonicMs,
+    elapsedForHolder(previous.lastSent, sent),
+  );
+  return gapMs > timing.readGapMsMax ? previous.aliveAt : sent;
 }
 
 /** I2's "seen alive within the last R", counted like a holder. */
