@@ -296,7 +296,7 @@ export class ProtocolOracles {
     const untilMs = journaled.heldUntilMs;
     const leftMs = untilMs - this.#world.nowMs();
     journaled.heldUntilMs = 0;
-    journaled.from = null;
+    // It is kept where it was moved from: released in between, its write may still be under way.
     if (entry.reason === "handed-over") {
       // Its seat has left every entry of this member that it ever sat on.
       const places = this.#places.get(entry.session) ?? new Set();
