@@ -34,7 +34,8 @@ export function UsageChart({ name, usage, seats }: UsageChartProps) {
     };
   }, [name, dark]);
   useEffect(() => {
-    const { samples, peak } = usage;
+    const { peak } = usage;
+    const samples = drawable(usage.samples);
     chart.current?.setData([
       samples.map((each) => each.atMs / 1_000),
       samples.map((each) => each.inUse),
@@ -51,6 +52,14 @@ export function UsageChart({ name, usage, seats }: UsageChartProps) {
       aria-label={`${name}: ${last?.inUse ?? 0} of ${seats} seats in use now, at most ${usage.peak} since you opened this page`}
     />
   );
+}
+
+/** One look is a point, which draws nothing: it is shown as a moment. */
+function drawable(samples: Usage["samples"]): Usage["samples"] {
+  const [only, second] = samples;
+  return only === undefined || second !== undefined
+    ? samples
+    : [only, { ...only, atMs: only.atMs + 1_000 }];
 }
 
 function optionsFor(element: HTMLElement): uPlot.Options {
