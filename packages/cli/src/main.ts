@@ -6,6 +6,7 @@ import { readFileSync } from "node:fs";
 import { Command, CommanderError } from "commander";
 import { EXIT, exitCodesHelp } from "./exit-codes.ts";
 import { tellFailure } from "./failure.ts";
+import { trustOptions } from "./trust.ts";
 
 type AddCommand = (program: Command) => void;
 
@@ -63,6 +64,7 @@ async function program(word: string): Promise<Command> {
   const named = Object.hasOwn(COMMANDS, word) ? COMMANDS[word] : undefined;
   const loads = named === undefined ? Object.values(COMMANDS) : [named];
   for (const add of await Promise.all(loads.map((load) => load()))) add(quorate);
+  trustOptions(quorate);
   return quorate;
 }
 

@@ -91,6 +91,12 @@ function reasonOf(error: unknown): string {
 
 const REASONS: Readonly<Record<string, string>> = {
   ECONNREFUSED: "refused",
+  CERT_HAS_EXPIRED: "its certificate has ended",
+  DEPTH_ZERO_SELF_SIGNED_CERT: "its certificate is not trusted",
+  SELF_SIGNED_CERT_IN_CHAIN: "its certificate is not trusted",
+  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: "its certificate is not trusted",
+  UNABLE_TO_VERIFY_LEAF_SIGNATURE: "its certificate is not trusted",
+  ERR_TLS_CERT_ALTNAME_INVALID: "its certificate is for another name",
   ECONNRESET: "connection lost",
   UND_ERR_SOCKET: "connection lost",
   EHOSTUNREACH: "unreachable",

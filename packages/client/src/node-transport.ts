@@ -11,10 +11,18 @@ import { RESPONSE_BYTES_MAX, type Transport } from "./http-wire.ts";
 const SOCKETS_MAX = 64;
 const IDLE_SOCKETS_MAX = 8;
 
-export function nodeTransport(): Transport {
+export interface NodeTransportOptions {
+  /** PEM of who signs the servers' certificates; those alone are trusted then, instead of the system's list. */
+  readonly ca?: string;
+  /** PEM of a certificate to show to servers that ask for one, and its private key. */
+  readonly cert?: string;
+  readonly key?: string;
+}
+
+export function nodeTransport(tls: NodeTransportOptions = {}): Transport {
   const kept = { keepAlive: true, maxSockets: SOCKETS_MAX, maxFreeSockets: IDLE_SOCKETS_MAX };
   const agent = new Agent(kept);
-  const secureAgent = new SecureAgent(kept);
+  const secureAgent = new SecureAgent({ ...kept, ...tls });
   return ({ method, url, headers, body, timeoutMs }) => {
     const { promise, resolve } = deferred<HttpAnswer | null>();
     const secure = url.startsWith("https:");

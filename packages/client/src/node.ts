@@ -2,17 +2,23 @@
  * The SDK for Node programs: a boot clock, kept connections, the servers of `QUORATE_SERVERS`, a holder that
  * people recognise, and release when the process ends.
  */
+import { readFileSync } from "node:fs";
 import { hostname, uptime, userInfo } from "node:os";
 import type { Holder } from "@quorate/protocol";
 import { QuorateClient, type ClientOptions } from "./client.ts";
 import type { ClientClocks, ClientTimers } from "./environment.ts";
 import { httpWire } from "./http-wire.ts";
-import { nodeTransport } from "./node-transport.ts";
+import { nodeTransport, type NodeTransportOptions } from "./node-transport.ts";
 
 export * from "./index.ts";
 export { nodeTransport } from "./node-transport.ts";
 
 export interface NodeClientOptions extends ClientOptions {
+  /**
+   * For servers with https: PEM of who signs their certificates, and a certificate to show to those that ask. What
+   * is missing comes from the files that `QUORATE_CA`, `QUORATE_CLIENT_CERT` and `QUORATE_CLIENT_KEY` name.
+   */
+  readonly tls?: NodeTransportOptions;
   /** False: the program releases by itself when the process ends. */
   readonly releaseOnExit?: boolean;
 }
@@ -21,15 +27,18 @@ export interface NodeClientOptions extends ClientOptions {
 const BOOT_CACHE_MS = 20;
 const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
 
-/** A client for this process. Options that are given win over what the process offers. */
+/**
+ * A client for this process. Options that are given win over what the process offers. Throws when a file that the
+ * environment names can't be read: without it no server would be trusted, or another one.
+ */
 export function nodeClient(options: NodeClientOptions = {}): QuorateClient {
-  const { releaseOnExit = true, ...given } = options;
+  const { releaseOnExit = true, tls = {}, ...given } = options;
   const client = new NodeClient({
     servers: serversOf(process.env["QUORATE_SERVERS"]),
     holder: nodeHolder(),
     clocks: nodeClocks(),
     timers: nodeTimers,
-    wire: httpWire(nodeTransport()),
+    wire: httpWire(nodeTransport({ ...tlsFromEnvironment(), ...tls })),
     ...given,
   });
   if (releaseOnExit) {
@@ -48,6 +57,25 @@ class NodeClient extends QuorateClient {
     if (openClients.size === 0) unwatchExit();
     await super.close();
   }
+}
+
+function tlsFromEnvironment(): NodeTransportOptions {
+  const [ca, cert, key] = [
+    textIn("QUORATE_CA"),
+    textIn("QUORATE_CLIENT_CERT"),
+    textIn("QUORATE_CLIENT_KEY"),
+  ];
+  return {
+    ...(ca === null ? {} : { ca }),
+    ...(cert === null ? {} : { cert }),
+    ...(key === null ? {} : { key }),
+  };
+}
+
+/** The text of the file that the variable names. */
+function textIn(variable: string): string | null {
+  const file = process.env[variable] ?? "";
+  return file === "" ? null : readFileSync(file, "utf8");
 }
 
 /** URLs between commas or spaces. */

@@ -13,6 +13,7 @@ import type { MemberCertificate } from "@quorate/protocol";
 import { shortestLeaseMs } from "@quorate/core";
 import { createHttpServer } from "./http/http-server.ts";
 import { createPeers } from "./http/peer-client.ts";
+import { readTls, type TlsFiles, watchTls } from "./http/tls.ts";
 import { openSqliteJournal } from "./journal/sqlite-journal.ts";
 import { ForPeople } from "./keys/for-people.ts";
 import { createLicenseFiles } from "./keys/license-files.ts";
@@ -42,6 +43,10 @@ export interface OpenMemberOptions {
   readonly adminToken: string | null;
   /** Where the built web console is; null: none is served. */
   readonly consoleFolder?: string | null;
+  /** Null or missing: what travels can be read and changed on its way. */
+  readonly tls?: TlsFiles | null;
+  /** A standing alarm that says that other machines reach this member without TLS. */
+  readonly insecure?: boolean;
   readonly log: Log;
   /** The member has ended by itself; everything is closed already. */
   readonly onEnd: (exit: { readonly code: number; readonly reason: string }) => void;
@@ -59,8 +64,13 @@ export interface OpenMember {
 /** How long a member that stops may take to give its seats back before it just ends. */
 const STOP_MS_MAX = 8_000;
 
+const INSECURE =
+  "other machines reach this server without TLS (--insecure): tokens and secrets can be read on their way; use --tls-cert and --tls-key";
+
 /** Throws `ForPeople`, `FolderLockedError`, `JournalFailedError` or `StoreLostError`, each with words for people. */
 export async function openMember(options: OpenMemberOptions): Promise<OpenMember> {
+  const tlsFiles = options.tls ?? null;
+  const tls = tlsFiles === null ? null : readTls(tlsFiles);
   const journal = await openSqliteJournal(options.folder);
   const warn = (sentence: string): void => options.log.warn(sentence);
   const store = await openStore(options.store, warn).catch(async (error: unknown) => {
@@ -74,7 +84,15 @@ export async function openMember(options: OpenMemberOptions): Promise<OpenMember
       `a lease of ${options.leaseMs} ms leaves no room for a renewal, two calls and the store's own recovery; use at least --lease-ms ${least}`,
     );
   }
-  const peers = createPeers({ id: options.id, sign: (bytes) => sign(options.privateKey, bytes) });
+  const peers = createPeers({
+    id: options.id,
+    sign: (bytes) => sign(options.privateKey, bytes),
+    onUntrusted: (url, code) =>
+      options.log.warn(
+        `no TLS with ${url} (${code}); look at --tls-ca and the certificate's names`,
+      ),
+  });
+  if (tls !== null) peers.useTls(tls);
   let pool: string | null = null;
   const memberOptions = {
     id: options.id,
@@ -109,15 +127,29 @@ export async function openMember(options: OpenMemberOptions): Promise<OpenMember
     host: options.host,
     port: options.port,
     consoleFolder: options.consoleFolder ?? null,
+    tls,
   }).catch(async (error: unknown) => {
     await Promise.all([journal.close(), store.close()]);
     throw error;
   });
   memberOptions.url = options.advertise ?? http.url;
+  if (options.insecure === true) member.setAlarm("insecure", INSECURE);
+  const tlsWatch =
+    tlsFiles === null || tls === null
+      ? null
+      : watchTls(tlsFiles, tls, {
+          onRenewed: (material) => {
+            http.renewTls(material);
+            peers.useTls(material);
+            options.log.info("the certificate was renewed");
+          },
+          onTrouble: (sentence) => member.setAlarm("certificate", sentence),
+        });
 
   let closing: Promise<void> | null = null;
   const close = (): Promise<void> => {
     closing ??= (async () => {
+      tlsWatch?.close();
       await http.close();
       peers.close();
       await journal.close();

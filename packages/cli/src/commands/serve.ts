@@ -1,5 +1,4 @@
 /** `quorate serve`: runs one member until a signal or until it must not go on. */
-import { isIP } from "node:net";
 import { hostname } from "node:os";
 import { fileURLToPath } from "node:url";
 import { type Command, InvalidArgumentError } from "commander";
@@ -18,6 +17,7 @@ import { installInFolder } from "../install-in-folder.ts";
 import { readLicenseFile, vendorKeyFrom } from "../license-file.ts";
 import { whole } from "../option-values.ts";
 import { idOfHost } from "./member.ts";
+import { type GuardFlags, guardFrom, guardOptions } from "./guard-options.ts";
 import { type StoreFlags, storeFrom, storeOptions } from "./store-option.ts";
 import { adminTokenFrom } from "../servers.ts";
 
@@ -27,7 +27,7 @@ const LEASE_MS_DEFAULT = 5_000;
 const LEASE_MS_MAX = 600_000;
 const PRIORITY_MAX = 1_000;
 
-interface ServeFlags extends StoreFlags {
+interface ServeFlags extends StoreFlags, GuardFlags {
   readonly listen: { readonly host: string; readonly port: number };
   readonly advertise?: string;
   readonly id?: string;
@@ -36,7 +36,6 @@ interface ServeFlags extends StoreFlags {
   readonly priority: number;
   readonly leaseMs: number;
   readonly adminTokenFile?: string;
-  readonly insecure?: boolean;
 }
 
 export function serveCommand(program: Command): void {
@@ -56,7 +55,7 @@ export function serveCommand(program: Command): void {
       "--license <FILE>",
       "license to bring to the pool; later ones: quorate license install",
     );
-  storeOptions(command)
+  guardOptions(storeOptions(command))
     .option(
       "--priority <N>",
       "who leads when a choice is to be made: the highest",
@@ -73,21 +72,12 @@ export function serveCommand(program: Command): void {
       "--admin-token-file <FILE>",
       "file with the administrators' token (or QUORATE_ADMIN_TOKEN_FILE)",
     )
-    .option(
-      "--insecure",
-      "allow an address beyond this machine although the traffic is not encrypted",
-    )
     .action(serve);
 }
 
 async function serve(flags: ServeFlags): Promise<void> {
   const { host, port } = flags.listen;
-  if (!isLoopback(host) && flags.insecure !== true) {
-    throw new Failure(
-      `${host} can be reached from other machines and the traffic is not encrypted; put TLS in front and listen on 127.0.0.1, or add --insecure`,
-      EXIT.usage,
-    );
-  }
+  const guard = guardFrom(flags, host);
   const vendorKey = vendorKeyFrom(flags.vendorKey);
   if (vendorKey === null) {
     throw new Failure(
@@ -120,6 +110,7 @@ async function serve(flags: ServeFlags): Promise<void> {
       leaseMs: flags.leaseMs,
       adminToken,
       consoleFolder: CONSOLE_FOLDER,
+      ...guard,
       log: {
         info: (message, fields) => log.info(fields ?? {}, message),
         warn: (message, fields) => log.warn(fields ?? {}, message),
@@ -189,8 +180,4 @@ function parseListen(text: string): { host: string; port: number } {
     );
   }
   return { host, port };
-}
-
-function isLoopback(host: string): boolean {
-  return host === "localhost" || host === "::1" || (isIP(host) === 4 && host.startsWith("127."));
 }

@@ -15,11 +15,21 @@ import { NOT_REACHED, type PeerAnswer, type PeerCall } from "../member/peer-call
 import type { Peers } from "../member/ports.ts";
 import { signedBytes } from "./peer-envelope.ts";
 import type { PeerEnvelope } from "./peer-envelope.ts";
+import { contextOf } from "./tls.ts";
+import type { TlsMaterial } from "./tls.ts";
 
 export interface PeerIdentity {
   readonly id: string;
   /** The Ed25519 signature as base64url, by the member's key. */
   sign(bytes: Uint8Array): string;
+  /** Told once per reason when another member's certificate is not accepted, or ours is not by it. */
+  onUntrusted?(url: string, code: string): void;
+}
+
+export interface HttpPeers extends Peers {
+  /** Whom to trust from now on, and the certificate to show. */
+  useTls(material: TlsMaterial): void;
+  close(): void;
 }
 
 /** Connections to one member; more calls than that wait, within their deadline. */
@@ -29,14 +39,17 @@ const IDLE_SOCKET_MS = 20_000;
 /** Sequences begin at the microseconds since 1970, so that they grow over restarts. */
 const SEQUENCES_PER_MS = 1_000;
 
-export function createPeers(identity: PeerIdentity): Peers & { close(): void } {
+const TLS_TROUBLE = /CERT|SSL|TLS|VERIFY|ISSUER/;
+
+export function createPeers(identity: PeerIdentity): HttpPeers {
   const agentOptions = {
     keepAlive: true,
     maxSockets: SOCKETS_PER_MEMBER_MAX,
     timeout: IDLE_SOCKET_MS,
   };
   const agent = new Agent(agentOptions);
-  const tlsAgent = new TlsAgent(agentOptions);
+  let tlsAgent = new TlsAgent(agentOptions);
+  const untrusted = new Map<string, string>();
   let sequence = Date.now() * SEQUENCES_PER_MS;
 
   return {
@@ -75,12 +88,25 @@ export function createPeers(identity: PeerIdentity): Peers & { close(): void } {
         const deadline = setTimeout(giveUp, deadlineMs);
         request.on("error", (error) => {
           // A kept connection that was cut may have carried the call; a refused one has not.
-          if ("code" in error && error.code === "ECONNREFUSED") settle(NOT_REACHED);
-          else giveUp();
+          const code = "code" in error ? String(error.code) : "";
+          if (code === "ECONNREFUSED") return settle(NOT_REACHED);
+          if (secure && TLS_TROUBLE.test(code) && untrusted.get(to) !== code) {
+            // By member, so that there are never more of them than members.
+            untrusted.set(to, code);
+            identity.onUntrusted?.(url, code);
+          }
+          return giveUp();
         });
         request.on("response", (response) => readAnswer(response, settle, giveUp));
         request.end(body);
       });
+    },
+    useTls: (material) => {
+      const old = tlsAgent;
+      tlsAgent = new TlsAgent({ ...agentOptions, ...contextOf(material) });
+      untrusted.clear();
+      // Calls that are on their way end by themselves; what is idle after that is closed.
+      setTimeout(() => old.destroy(), IDLE_SOCKET_MS).unref();
     },
     close: () => {
       agent.destroy();

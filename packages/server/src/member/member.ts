@@ -398,6 +398,12 @@ export class Member {
     return this.context.subscribe(listener);
   }
 
+  /** For what the world around the member finds: an alarm in the pool's answer until it is null. */
+  setAlarm(name: string, sentence: string | null): void {
+    if (sentence === null) this.context.clearAlarm(name);
+    else this.context.alarm(name, sentence);
+  }
+
   checkout: Desk["checkout"] = (request) => this.desk.checkout(request);
   heartbeat: Desk["heartbeat"] = (request) => this.desk.heartbeat(request);
   release: Desk["release"] = (request) => this.desk.release(request);

@@ -1,0 +1,66 @@
+/** The options of `quorate serve` that say who may reach the server, and how. */
+import { isIP } from "node:net";
+import { type Command, Option } from "commander";
+import type { ClientAuth, TlsFiles } from "@quorate/server";
+import { EXIT } from "../exit-codes.ts";
+import { Failure } from "../failure.ts";
+
+export interface GuardFlags {
+  readonly tlsCert?: string;
+  readonly tlsKey?: string;
+  readonly tlsCa?: string;
+  readonly tlsClientAuth: ClientAuth;
+  readonly insecure?: boolean;
+}
+
+export interface Guard {
+  readonly tls: TlsFiles | null;
+  readonly insecure: boolean;
+}
+
+export function guardOptions(command: Command): Command {
+  return command
+    .option("--tls-cert <FILE>", "this server's certificate and its chain, PEM: serves HTTPS")
+    .option("--tls-key <FILE>", "the certificate's private key, PEM")
+    .option("--tls-ca <FILE>", "who signs the servers' and clients' certificates, PEM")
+    .addOption(
+      new Option("--tls-client-auth <WHEN>", "whether clients show a certificate of --tls-ca")
+        .choices(["none", "request", "require"])
+        .default("none"),
+    )
+    .option(
+      "--insecure",
+      "allow an address beyond this machine although the traffic is not encrypted",
+    );
+}
+
+export function guardFrom(flags: GuardFlags, host: string): Guard {
+  const tls = tlsFrom(flags);
+  const open = !isLoopback(host) && tls === null;
+  if (open && flags.insecure !== true) {
+    throw new Failure(
+      `${host} can be reached from other machines and the traffic is not encrypted; use --tls-cert and --tls-key, or put TLS in front and listen on 127.0.0.1, or add --insecure`,
+      EXIT.usage,
+    );
+  }
+  return { tls, insecure: open };
+}
+
+function tlsFrom(flags: GuardFlags): TlsFiles | null {
+  const { tlsCert, tlsKey, tlsCa, tlsClientAuth } = flags;
+  if (tlsCert === undefined && tlsKey === undefined) {
+    if (tlsCa === undefined && tlsClientAuth === "none") return null;
+    throw new Failure("without --tls-cert and --tls-key there is no TLS", EXIT.usage);
+  }
+  if (tlsCert === undefined || tlsKey === undefined) {
+    throw new Failure("--tls-cert and --tls-key go together", EXIT.usage);
+  }
+  if (tlsClientAuth !== "none" && tlsCa === undefined) {
+    throw new Failure("--tls-client-auth needs --tls-ca: who signs the certificates", EXIT.usage);
+  }
+  return { cert: tlsCert, key: tlsKey, ca: tlsCa ?? null, clientAuth: tlsClientAuth };
+}
+
+function isLoopback(host: string): boolean {
+  return host === "localhost" || host === "::1" || (isIP(host) === 4 && host.startsWith("127."));
+}

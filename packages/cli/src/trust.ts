@@ -1,0 +1,49 @@
+/** Whom the command line trusts when a server's URL is https: `--ca FILE`, else `QUORATE_CA`, else the system. */
+import { readFileSync } from "node:fs";
+import type { Command } from "commander";
+import { EXIT } from "./exit-codes.ts";
+import { Failure } from "./failure.ts";
+
+/** Adds `--ca` to every command that asks servers, and takes it in before the command runs. */
+export function trustOptions(program: Command): void {
+  for (const command of leavesOf(program)) {
+    if (!asksServers(command)) continue;
+    command
+      .option("--ca <file>", "who signs the servers' certificates, PEM (default: QUORATE_CA)")
+      .hook("preAction", async (_command, action) => {
+        const file = action.getOptionValue("ca") ?? process.env["QUORATE_CA"] ?? "";
+        if (typeof file === "string" && file !== "") await trustOnly(file);
+      });
+  }
+}
+
+/** Replaces the list of trusted signers of this process, for `fetch` and everything else. */
+async function trustOnly(file: string): Promise<void> {
+  // Loaded here because most calls go without it.
+  const tls = await import("node:tls");
+  if (typeof tls.setDefaultCACertificates !== "function") {
+    throw new Failure(
+      "this Node.js cannot take --ca; use Node 24.5 or newer, or NODE_EXTRA_CA_CERTS",
+      EXIT.usage,
+    );
+  }
+  let text: string;
+  try {
+    text = readFileSync(file, "utf8");
+  } catch {
+    throw new Failure(`cannot read ${file}`, EXIT.usage);
+  }
+  try {
+    tls.setDefaultCACertificates([text]);
+  } catch {
+    throw new Failure(`${file} holds no certificate in PEM`, EXIT.usage);
+  }
+}
+
+function leavesOf(command: Command): readonly Command[] {
+  return command.commands.length === 0 ? [command] : command.commands.flatMap(leavesOf);
+}
+
+function asksServers(command: Command): boolean {
+  return command.options.some(({ long }) => long === "--servers" || long === "--server");
+}

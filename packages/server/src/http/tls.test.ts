@@ -1,0 +1,145 @@
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { request } from "node:https";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { connect } from "node:net";
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from "vitest";
+import { fakeMember, serverOf } from "./fake-member.ts";
+import type { HttpServer } from "./http-server.ts";
+import { type TestAuthority, testAuthority } from "./test-certificates.ts";
+import { type ClientAuth, readTls, type TlsFiles, watchTls } from "./tls.ts";
+
+let folder = "";
+let authority: TestAuthority;
+let stranger: TestAuthority;
+let server: HttpServer | null = null;
+
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), "quorate-tls-"));
+  authority = testAuthority(folder);
+  stranger = testAuthority(folder, "stranger");
+});
+afterEach(async () => {
+  await server?.close();
+  server = null;
+});
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+function filesOf(name: string, clientAuth: ClientAuth = "none", days?: number): TlsFiles {
+  return { ...authority.issue(name, days), ca: authority.ca, clientAuth };
+}
+
+interface Shown {
+  readonly status: number;
+  readonly certificate: string;
+}
+
+/** The status and the name in the server's certificate; the code of the error when there is no TLS. */
+function askOver(
+  port: number,
+  trust: string | null,
+  own?: { cert: string; key: string },
+): Promise<Shown | string> {
+  return new Promise((resolve) => {
+    const pem = (file: string): string => readFileSync(file, "utf8");
+    const asked = request({
+      host: "127.0.0.1",
+      port,
+      path: "/livez",
+      agent: false,
+      ...(trust === null ? {} : { ca: pem(trust) }),
+      ...(own === undefined ? {} : { cert: pem(own.cert), key: pem(own.key) }),
+    });
+    asked.on("response", (response) => {
+      const { socket } = response;
+      const subject =
+        "getPeerCertificate" in socket && typeof socket.getPeerCertificate === "function"
+          ? (socket.getPeerCertificate() as { subject: { CN: string } }).subject.CN
+          : "";
+      response.resume();
+      resolve({ status: response.statusCode ?? 0, certificate: subject });
+    });
+    asked.on("error", (error) => resolve("code" in error ? String(error.code) : error.message));
+    asked.end();
+  });
+}
+
+describe("HTTPS", () => {
+  it("serves whoever trusts its signer, and nobody is served who does not", async () => {
+    server = await serverOf(fakeMember(), { tls: readTls(filesOf("one")) });
+    expect(server.url).toMatch(/^https:/);
+    expect(await askOver(server.port, authority.ca)).toEqual({ status: 200, certificate: "one" });
+    expect(await askOver(server.port, stranger.ca)).toMatch(/VERIFY|ISSUER|CERT/);
+    expect(await askOver(server.port, null)).toMatch(/VERIFY|ISSUER|CERT/);
+  });
+
+  it("lives on when somebody talks HTTP or noise to it", async () => {
+    const { port } = (server = await serverOf(fakeMember(), { tls: readTls(filesOf("one")) }));
+    for (const noise of [
+      "GET /livez HTTP/1.1\r\nHost: a\r\n\r\n",
+      "\u0016\u0003\u0001zzzz\r\n\r\n",
+    ]) {
+      await new Promise<void>((resolve) => {
+        const socket = connect(port, "127.0.0.1", () => socket.end(noise));
+        socket.on("error", () => resolve());
+        socket.on("close", () => resolve());
+        socket.resume();
+      });
+    }
+    expect(await askOver(port, authority.ca)).toMatchObject({ status: 200 });
+  });
+
+  it("asks for a certificate where it must, and takes only one of its signer", async () => {
+    const tls = readTls(filesOf("strict", "require"));
+    const { port } = (server = await serverOf(fakeMember(), { tls }));
+    expect(await askOver(port, authority.ca)).toMatch(/CERTIFICATE|ECONNRESET|EPIPE/);
+    expect(await askOver(port, authority.ca, stranger.issue("foreign"))).toMatch(
+      /UNKNOWN_CA|CERTIFICATE|ECONNRESET|EPIPE/,
+    );
+    expect(await askOver(port, authority.ca, authority.issue("client"))).toMatchObject({
+      status: 200,
+    });
+  });
+
+  it("shows a renewed certificate to new connections", async () => {
+    const { port } = (server = await serverOf(fakeMember(), { tls: readTls(filesOf("old")) }));
+    server.renewTls(readTls(filesOf("new")));
+    expect(await askOver(port, authority.ca)).toEqual({ status: 200, certificate: "new" });
+  });
+});
+
+describe("the certificate's files", () => {
+  it("are refused in words when they do not fit together", () => {
+    const files = filesOf("fits");
+    const other = authority.issue("other");
+    expect(() => readTls({ ...files, key: other.key })).toThrow(
+      /is not the key of the certificate/,
+    );
+    expect(() => readTls({ ...files, cert: files.key })).toThrow(/holds no certificate/);
+    expect(() => readTls({ ...files, key: join(folder, "none") })).toThrow(/no such file/);
+    expect(() => readTls({ ...files, ca: null, clientAuth: "require" })).toThrow(/--tls-ca/);
+  });
+
+  it("are taken in when they change, and never half", async () => {
+    const files = filesOf("watched");
+    const onRenewed = vi.fn();
+    const troubles: (string | null)[] = [];
+    const listener = { onRenewed, onTrouble: (words: string | null) => troubles.push(words) };
+    const watch = watchTls(files, readTls(files), listener, 5);
+    const next = authority.issue("next");
+    writeFileSync(files.cert, readFileSync(next.cert));
+    await vi.waitFor(() => expect(troubles.at(-1)).toMatch(/old one stays in use.*is not the key/));
+    expect(onRenewed).not.toHaveBeenCalled();
+    writeFileSync(files.key, readFileSync(next.key));
+    await vi.waitFor(() => expect(troubles.at(-1)).toBeNull());
+    expect(onRenewed).toHaveBeenCalledOnce();
+    watch.close();
+  });
+
+  it("raise an alarm some days before the certificate ends", () => {
+    const files = filesOf("short", "none", 3);
+    const onTrouble = vi.fn();
+    watchTls(files, readTls(files), { onRenewed: vi.fn(), onTrouble }).close();
+    expect(onTrouble).toHaveBeenCalledWith(expect.stringMatching(/ends at .*renew it/));
+  });
+});
