@@ -22,6 +22,9 @@ export interface LoadAnswer {
 export const CONNECTIONS = 256;
 /** More pairs a second than any server here answers: prebuilt sessions never run out. */
 const PAIRS_A_SECOND_MAX = 25_000;
+/** A client that is told to back off does so. */
+const REFUSED_PAUSE_MS = 100;
+const HOLD_SECONDS_MAX = 300;
 
 let held: Heartbeat[] = [];
 
@@ -29,8 +32,13 @@ async function run(task: LoadTask): Promise<LoadAnswer> {
   switch (task.task) {
     case "hold": {
       held = makeHeartbeats(task.sessions);
+      const asking: (Buffer | null)[] = Array.from({ length: CONNECTIONS }, () => null);
       let next = 0;
-      return load(task.port, Number.POSITIVE_INFINITY, () => held[next++]?.checkout ?? null);
+      return load(task.port, HOLD_SECONDS_MAX, (connection, isRefused) => {
+        // What was refused is asked again: so many sessions are wanted, not so many requests.
+        if (!isRefused) asking[connection] = held[next++]?.checkout ?? null;
+        return asking[connection] ?? null;
+      });
     }
     case "heartbeats": {
       let next = 0;
@@ -40,12 +48,11 @@ async function run(task: LoadTask): Promise<LoadAnswer> {
       const sessions = makeSessions(Math.ceil(task.seconds * PAIRS_A_SECOND_MAX));
       const inUse: (Buffer | null)[] = Array.from({ length: CONNECTIONS }, () => null);
       let next = 0;
-      return load(task.port, task.seconds, (connection) => {
+      return load(task.port, task.seconds, (connection, isRefused) => {
         const release = inUse[connection] ?? null;
-        if (release !== null) {
-          inUse[connection] = null;
-          return release;
-        }
+        inUse[connection] = null;
+        // A session that was refused has nothing to release, and a release of nothing would flatter.
+        if (release !== null && !isRefused) return release;
         const session = sessions[next++];
         inUse[connection] = session?.release ?? null;
         return session?.checkout ?? null;
@@ -58,7 +65,7 @@ async function run(task: LoadTask): Promise<LoadAnswer> {
 async function load(
   port: number,
   seconds: number,
-  next: (connection: number) => Buffer | null,
+  next: (connection: number, isRefused: boolean) => Buffer | null,
 ): Promise<LoadAnswer> {
   const sockets = await Promise.all(Array.from({ length: CONNECTIONS }, () => openSocket(port)));
   const refusals = new Map<number, number>();
@@ -73,18 +80,22 @@ async function load(
             connection.close();
             resolve();
           };
-          const send = (): void => {
-            const request = performance.now() < endMs ? next(index) : null;
+          const send = (isRefused: boolean): void => {
+            const request = performance.now() < endMs ? next(index, isRefused) : null;
             if (request === null) end();
             else connection.send(request);
           };
           const connection = new RawConnection(socket, (status) => {
-            if (status >= 200 && status < 300) answers += 1;
-            else refusals.set(status, (refusals.get(status) ?? 0) + 1);
+            if (status >= 200 && status < 300) {
+              answers += 1;
+              send(false);
+              return;
+            }
+            refusals.set(status, (refusals.get(status) ?? 0) + 1);
             if (status === 0) end();
-            else send();
+            else setTimeout(() => send(true), REFUSED_PAUSE_MS);
           });
-          send();
+          send(false);
         }),
     ),
   );

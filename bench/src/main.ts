@@ -5,7 +5,7 @@
  *   --json             print JSON instead of a Markdown table
  *   --cpu-prof DIR     also write CPU profiles of the servers of the throughput measurements
  *
- * Exits with 1 when a target was missed. A noisy machine misses targets: what counts is a quiet one.
+ * Exits with 1 when a target was missed or a measurement failed. A noisy machine misses targets: what counts is a quiet one.
  */
 import { parseArgs } from "node:util";
 import { benchCheckouts } from "./checkouts.bench.ts";
@@ -53,7 +53,18 @@ const options: BenchOptions = {
 const machine = machineLine();
 tell(machine);
 const figures: Figure[] = [];
-for (const name of wanted) figures.push(...((await BENCHES[name]?.(options)) ?? []));
+let failed = false;
+for (const name of wanted) {
+  try {
+    figures.push(...((await BENCHES[name]?.(options)) ?? []));
+  } catch (error) {
+    // The others are measured all the same, and the run is a failed one.
+    failed = true;
+    tell(
+      `${name} FAILED: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`,
+    );
+  }
+}
 if (values.json) console.log(JSON.stringify({ machine, figures }, null, 2));
 else console.log(`${machine}\n\n${tableOf(figures)}`);
-process.exit(figures.some(({ met }) => met === false) ? EXIT_MISSED : 0);
+process.exit(failed || figures.some(({ met }) => met === false) ? EXIT_MISSED : 0);

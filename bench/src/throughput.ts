@@ -44,10 +44,12 @@ export async function throughput(
     await using generator = new LoadGenerator();
     await using echo = await Echo.start();
     const [server] = pool.servers;
+    let refused = 0;
     const measure = async (target: Target, length: number): Promise<Round> => {
       const before = processorTimeUs(target.process.pid);
       const done = await generator.run({ task, port: target.port, seconds: length });
       const after = processorTimeUs(target.process.pid);
+      refused += done.refusals.reduce((sum, [, times]) => sum + times, 0);
       const us = before === null || after === null ? null : (after - before) / done.answers;
       return { rate: done.answers / done.seconds, us };
     };
@@ -76,7 +78,8 @@ export async function throughput(
     return [
       {
         name: `${name}, ${CONNECTIONS} connections`,
-        measured: `${count(measured.candidate)}/s`,
+        measured:
+          `${count(measured.candidate)}/s` + (refused === 0 ? "" : `; ${count(refused)} refused`),
         baseline: `node:http echo ${count(measured.baseline)}/s`,
         ratio: measured.ratio.toFixed(2),
         target: `≥ ${ratioMin}`,
