@@ -17,19 +17,23 @@ const TYPED = [
   "bench",
 ];
 const steps = [
-  ["format", "oxfmt", ["--check", "."]],
+  { name: "format", command: "oxfmt", args: ["--check", "."] },
   ...TYPED.filter(
     (folder) =>
       existsSync(folder) &&
       readdirSync(folder, { recursive: true }).some((f) => /\.tsx?$/.test(String(f))),
-  ).map((folder) => [`types of ${folder}`, "tsc", ["-p", folder]]),
-  ["types of the unit tests", "tsc", ["-p", "tsconfig.tests.json"]],
-  ["lint, type-aware: purity of core, directions of imports", "oxlint", ["--deny-warnings"]],
-  ["dead code", "knip", []],
+  ).map((folder) => ({ name: `types of ${folder}`, command: "tsc", args: ["-p", folder] })),
+  { name: "types of the unit tests", command: "tsc", args: ["-p", "tsconfig.tests.json"] },
+  {
+    name: "lint, type-aware: purity of core, directions of imports",
+    command: "oxlint",
+    args: ["--deny-warnings"],
+  },
+  { name: "dead code", command: "knip", args: [] },
 ];
 const failed = [];
-for (const [name, command, args] of steps) {
-  console.log(`\n== ${name}: ${command} ${args.join(" ")}`);
+for (const { name, command, args } of steps) {
+  console.log(`\n== ${name}: ${[command, ...args].join(" ")}`);
   const { status } = spawnSync(command, args, {
     stdio: "inherit",
     shell: process.platform === "win32",

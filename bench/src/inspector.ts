@@ -2,7 +2,7 @@
  * Memory of a running server after a full collection of garbage, through Node's own inspector
  * (`--inspect`): nothing is added to the server for the sake of measuring it.
  */
-export const INSPECT_PORT = 9_339;
+const INSPECT_PORT = 9_339;
 export const INSPECT_FLAG = `--inspect=127.0.0.1:${INSPECT_PORT}`;
 
 export interface MemoryUse {

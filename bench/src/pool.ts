@@ -21,7 +21,7 @@ export interface PoolOptions {
   readonly nodeFlags?: readonly string[];
 }
 
-export interface PoolServer {
+interface PoolServer {
   readonly id: string;
   readonly url: string;
   readonly port: number;

@@ -40,13 +40,15 @@ let seen: Seen[] = [];
 let reply: { status: number; body: string; headers?: Record<string, string> } | null = null;
 
 beforeAll(async () => {
-  server = createServer(async (request, response) => {
+  server = createServer((request, response) => {
     const { method, url: path } = request;
     const secret = request.headers["quorate-session"];
-    seen.push({ method, url: path, secret, body: await textOf(request) });
-    if (reply === null) return;
-    response.writeHead(reply.status, reply.headers);
-    response.end(reply.body);
+    void textOf(request).then((body) => {
+      seen.push({ method, url: path, secret, body });
+      if (reply === null) return;
+      response.writeHead(reply.status, reply.headers);
+      response.end(reply.body);
+    });
   });
   await new Promise<void>((resolve) => {
     server.listen(0, "127.0.0.1", resolve);

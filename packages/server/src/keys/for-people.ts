@@ -7,7 +7,7 @@ export class ForPeople extends Error {
 }
 
 /** The code of a failed system call, "ENOENT" and the like. */
-export function systemCode(error: unknown): string | null {
+function systemCode(error: unknown): string | null {
   if (!(error instanceof Error) || !("code" in error)) return null;
   return typeof error.code === "string" ? error.code : null;
 }

@@ -16,7 +16,7 @@ import { NOT_REACHED } from "./peer-calls.ts";
 import type { Licenses, MemberPorts, Runtime, Tokens } from "./ports.ts";
 import { VirtualTime } from "./virtual-time.ts";
 
-export const LEASE_MS = 5_000;
+const LEASE_MS = 5_000;
 
 export interface LicenseOptions {
   readonly sequence?: number;
