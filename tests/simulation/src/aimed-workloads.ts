@@ -48,20 +48,22 @@ const AIMS: readonly Aim[] = [
     name: "edges of the lease",
     profile: (random, leaseMs) => ({
       ...scarce(random, 6 * leaseMs),
-      holdMs: 2 * leaseMs,
-      idleMs: 0.3 * leaseMs,
+      clients: 12,
+      features: [{ name: "cad", seats: 14 }],
+      holdMs: leaseMs,
+      idleMs: 0.2 * leaseMs,
     }),
     strike: (world, random) => {
       const { leaseMs, network, scheduler, hiddenPauseMsMax } = world;
       const member = random.pick(world.members);
       const { hardware } = member;
       const ms = random.between(1.1, 2.5) * leaseMs;
-      const kind = random.pick(["hidden", "hidden", "suspend", "pause", "slow disk"]);
+      const kind = random.pick(["hidden", "hidden", "suspend", "pause", "slow disk", "slow disk"]);
       // A grant must be under way when the lease ends, or a renewal when the process is stopped.
-      const fromShare = kind === "slow disk" ? 0.5 : 0;
+      const fromShare = kind === "slow disk" ? 0.75 : 0;
       const toShare = kind === "pause" ? 0.2 : 1;
       const atMs = random.between(fromShare, toShare) * leaseMs;
-      const isLate = kind === "pause" || random.chance(0.2);
+      const isLate = kind === "pause" || (kind === "hidden" && random.chance(0.5));
       Object.assign(world.store.weather, { lateShare: isLate ? 0.8 : 0, lateMsMax: 450 });
       scheduler.after(300, () => {
         network.cut(member.machine, STORE_MACHINE, ms);
@@ -70,10 +72,10 @@ const AIMS: readonly Aim[] = [
       scheduler.after(atMs, () => {
         if (!world.isActive()) return;
         if (kind === "suspend") hardware.stop("suspend", random.between(0.8, 3) * leaseMs);
-        else if (kind === "slow disk") member.disk.slow(random.between(0.35, 0.48) * leaseMs);
-        else if (kind === "pause") member.process()?.pause(random.between(0.3, 1.2) * leaseMs);
+        else if (kind === "slow disk") member.disk.slow(random.between(0.42, 0.49) * leaseMs);
+        else if (kind === "pause") member.process()?.pause(random.between(0.1, 0.4) * leaseMs);
         if (kind === "hidden" || kind === "pause") {
-          const laterMs = kind === "pause" ? 1.3 * leaseMs : 0;
+          const laterMs = kind === "pause" ? random.between(0.45, 1) * leaseMs : 0;
           scheduler.after(laterMs, () => {
             if (world.isActive()) hardware.stop("hidden", 0.98 * hiddenPauseMsMax);
           });
@@ -128,7 +130,14 @@ const AIMS: readonly Aim[] = [
   },
   {
     name: "dies for longer than a life",
-    profile: (random, leaseMs) => ({ ...scarce(random, 30 * leaseMs), holdMs: 40 * leaseMs }),
+    profile: (random) => ({
+      ...scarce(random, 60_000),
+      leaseMs: 2_000,
+      clients: 20,
+      features: [{ name: "cad", seats: 20 }],
+      holdMs: 80_000,
+      fastServers: true,
+    }),
     strike: (world, random) => {
       const ms = 1.1 * world.lifeMs;
       dieAmongIsolated(world, random, random.pick(world.members), ms);

@@ -20,6 +20,8 @@ export interface Profile {
   readonly mischief: number;
   /** Share of uses that begin with another running program's session, as after a copied process. */
   readonly sharedSessions: number;
+  /** All servers' clocks at the fast end of the drift bound, all clients' at the slow one. */
+  readonly fastServers: boolean;
   /** A process that ended is started again within this, mostly much sooner. */
   readonly restartMsMax: number;
   /** What the workload aims at (`aimed-workloads.ts`), or null. */
@@ -73,6 +75,7 @@ function usualProfile(random: Random, members: number | null, byHand: boolean): 
     calm,
     mischief: mistakes ? random.whole(0, 2) : 0,
     sharedSessions: mistakes ? random.pick([0, 0.05, 0.2]) : 0,
+    fastServers: false,
     restartMsMax: RESTART_MS_MAX,
     aim: null,
     usualFaults: true,

@@ -382,7 +382,9 @@ export class Simulation {
   #machine(name: string, random: Random, hasBootClock: boolean): VirtualMachine {
     const drift = this.options.driftBeyond ?? CLOCK_DRIFT;
     // Two of three machines are exactly at one end of the bound.
-    const rate = random.pick([1 - drift, 1 + drift, random.between(1 - drift, 1 + drift)]);
+    const drawn = random.pick([1 - drift, 1 + drift, random.between(1 - drift, 1 + drift)]);
+    const isClient = name.startsWith("client");
+    const rate = this.profile.fastServers ? 1 + (isClient ? -drift : drift) : drawn;
     return new VirtualMachine(name, this.scheduler, {
       rate,
       wallOffsetMs: random.between(-60_000, 60_000),
