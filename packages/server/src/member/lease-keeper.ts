@@ -170,6 +170,16 @@ export class LeaseKeeper {
 
   // ---- start ----------------------------------------------------------------------------------------
 
+  /** Before every start in this process: what was observed in a store that may be another one counts no more. */
+  startAnew(): void {
+    this.phase = "starting";
+    this.renewalSent = null;
+    this.pending.clear();
+    this.observations.clear();
+    this.hasRead = false;
+    this.takeOverAtMs = null;
+  }
+
   /** Watches the own record for R; resolves false when another process of this member lives. */
   async waitForOwnLease(): Promise<boolean> {
     this.phase = "waiting";

@@ -146,7 +146,7 @@ export class Member {
 
   private async joinNow(): Promise<void> {
     const { state, timing, ports } = this.context;
-    this.lease.phase = "starting";
+    this.lease.startAnew();
     for (;;) {
       if (this.context.ended) return;
       state.forget();
