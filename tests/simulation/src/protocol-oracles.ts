@@ -142,8 +142,11 @@ export class ProtocolOracles {
 
   #checkIssuable(feature: string, record: RecordShape): void {
     let believed = 0;
+    const sessions = new Set<string>();
     for (const belief of this.#world.beliefs()) {
-      if (belief.feature === feature && belief.believes()) believed += belief.seats;
+      if (belief.feature !== feature || !belief.believes()) continue;
+      believed += belief.seats;
+      sessions.add(belief.session());
     }
     if (believed === 0) return;
     let unused = 0;
@@ -154,7 +157,10 @@ export class ProtocolOracles {
     const nowMs = this.#world.nowMs();
     this.#held = this.#held.filter(({ untilMs }) => untilMs > nowMs);
     let held = 0;
-    for (const hold of this.#held) if (hold.feature === feature) held += hold.seats;
+    for (const hold of this.#held) {
+      // A conversion that was taken back: its client may still believe in that very seat.
+      if (hold.feature === feature && !sessions.has(hold.session)) held += hold.seats;
+    }
     if (believed + unused + held <= out) return;
     this.#world.violated(
       "issuable",
@@ -244,18 +250,30 @@ export class ProtocolOracles {
       const seats = before.seats - (this.#retiredOf(next).get(key)?.seats ?? 0);
       if (member === by || seats <= 0) continue;
       let confirmed = 0;
+      const moved: Journaled[] = [];
+      let withoutHold: string | null = null;
       for (const [session, journaled] of this.#sessionsAt(by)) {
         if (journaled.feature !== feature || journaled.from !== key) continue;
         if (journaled.confirmedMs === null) continue;
         if (!this.#wasAt(session, key, before, last)) continue;
+        // It may have got another seat, and the one that moved is somebody else's.
         if (journaled.holdMs === 0) {
-          this.#world.violated("hold", `${by} moved ${session} out of ${key} without a hold`);
+          withoutHold ??= session;
+          continue;
         }
         confirmed += journaled.seats;
-        journaled.heldUntilMs = journaled.confirmedMs + serverLifeMs(before.lifeMs) / SLOW;
+        moved.push(journaled);
+      }
+      for (const journaled of moved) {
+        // If there was not enough for all of them, nobody can tell from outside whose seats came.
+        const heldMs = confirmed === seats ? serverLifeMs(before.lifeMs) / SLOW : 0;
+        journaled.heldUntilMs = (journaled.confirmedMs ?? 0) + heldMs;
         journaled.confirmedMs = null;
       }
       if (confirmed >= seats) continue;
+      if (withoutHold !== null) {
+        this.#world.violated("hold", `${by} moved ${withoutHold} out of ${key} without a hold`);
+      }
       this.#world.violated(
         "confirm",
         `${by} moved ${seats} seats of ${feature} out of ${key}, ${confirmed} of them for sessions of it that confirmed`,
@@ -306,7 +324,8 @@ export class ProtocolOracles {
     if (leftMs <= HOLD_SLACK_MS) return;
     if (entry.holdMs >= leftMs / SLOW - HOLD_SLACK_MS) {
       const { feature, seats } = journaled;
-      this.#held.push({ feature, seats, untilMs: untilMs - HOLD_SLACK_MS });
+      const { session } = entry;
+      this.#held.push({ session, feature, seats, untilMs: untilMs - HOLD_SLACK_MS });
       return;
     }
     this.#world.violated(
@@ -316,7 +335,7 @@ export class ProtocolOracles {
   }
 
   /** Seats of moved sessions that ended before their wait was over. */
-  #held: { readonly feature: string; readonly seats: number; readonly untilMs: number }[] = [];
+  #held: Held[] = [];
   readonly #places = new Map<string, Set<string>>();
 
   #place(session: string, place: string): void {
@@ -363,6 +382,13 @@ interface Journaled {
   /** Number of the release that was answered; -1 for none. */
   releasedN: number;
   heldUntilMs: number;
+}
+
+interface Held {
+  readonly session: string;
+  readonly feature: string;
+  readonly seats: number;
+  readonly untilMs: number;
 }
 
 interface MemberShape {
