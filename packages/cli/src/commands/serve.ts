@@ -18,7 +18,8 @@ import { readLicenseFile, vendorKeyFrom } from "../license-file.ts";
 import { whole } from "../option-values.ts";
 import { idOfHost } from "./member.ts";
 import { type GuardFlags, guardFrom, guardOptions } from "./guard-options.ts";
-import { type StoreFlags, storeFrom, storeOptions } from "./store-option.ts";
+import { type RunningStore, startStore } from "./managed-store.ts";
+import { type StoreFlags, storeOptions } from "./store-option.ts";
 import { adminTokenFrom } from "../servers.ts";
 
 /** Built by Vite; a server without it serves everything else. */
@@ -92,6 +93,7 @@ async function serve(flags: ServeFlags): Promise<void> {
   const folder = openMemberFolder(flags.data, flags.id ?? null, idOfHost(hostname()));
   tellWarnings(folder.warnings);
   const log = pino({ base: { member: folder.id } }, pino.destination({ fd: 2, sync: true }));
+  const store = await startStore(flags, folder.id, (sentence) => log.warn(sentence));
   let opened: OpenMember;
   try {
     if (flags.license !== undefined) await bring(flags.license, flags.data, vendorKey);
@@ -105,7 +107,7 @@ async function serve(flags: ServeFlags): Promise<void> {
       host,
       port,
       advertise: flags.advertise?.replace(/\/+$/, "") ?? null,
-      store: storeFrom(flags),
+      store: store.choice,
       priority: flags.priority,
       leaseMs: flags.leaseMs,
       adminToken,
@@ -118,22 +120,26 @@ async function serve(flags: ServeFlags): Promise<void> {
       },
       onEnd: ({ code, reason }) => {
         console.error(`quorate: ${reason}`);
-        process.exit(code);
+        void store.stop().then(() => process.exit(code));
       },
     });
   } catch (error) {
+    await store.stop();
     throw asFailure(error, `${host}:${port}`);
   }
-  await runUntilSignal(opened);
+  await runUntilSignal(opened, store);
 }
 
-function runUntilSignal(opened: OpenMember): Promise<void> {
+function runUntilSignal(opened: OpenMember, store: RunningStore): Promise<void> {
   return new Promise((done) => {
     let stopping = false;
     const stop = (): void => {
       if (stopping) process.exit(EXIT.failure);
       stopping = true;
-      void opened.stop().then(() => process.exit(EXIT.ok));
+      void opened
+        .stop()
+        .then(() => store.stop())
+        .then(() => process.exit(EXIT.ok));
     };
     process.on("SIGTERM", stop);
     process.on("SIGINT", stop);

@@ -1,4 +1,7 @@
-/** The store's options of `quorate serve`: a SQLite file on one machine, or etcd for several. */
+/**
+ * The store's options of `quorate serve`: a SQLite file on one machine, or etcd for several, with a member of it
+ * on each machine that the server itself looks after, or one that exists anyway.
+ */
 import { readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import type { Command } from "commander";
@@ -15,13 +18,15 @@ export interface StoreFlags {
   readonly etcdUser?: string;
   readonly etcdPasswordFile?: string;
   readonly etcdPrefix?: string;
+  readonly etcdData?: string;
+  readonly etcdReplaces?: string;
 }
 
 export function storeOptions(command: Command): Command {
   return command
     .option(
       "--store <KIND:WHERE>",
-      "what the pool's servers share: sqlite:FILE on one machine, etcd:URL,URL,… on several (default: sqlite, <data>/store.db)",
+      "what the pool's servers share: sqlite:FILE on one machine; on several etcd:URL,URL,… or, with an etcd member that the server starts itself, etcd+managed:ID=https://HOST:2380,… (default: sqlite, <data>/store.db)",
     )
     .option("--etcd-ca <FILE>", "certificate of the authority that signed etcd's, in PEM")
     .option("--etcd-cert <FILE>", "certificate to show to etcd, in PEM")
@@ -31,6 +36,14 @@ export function storeOptions(command: Command): Command {
     .option(
       "--etcd-prefix <NAME>",
       "this pool's own part of etcd, if several pools share it (default: pool)",
+    )
+    .option(
+      "--etcd-data <DIR>",
+      "etcd+managed: folder of this machine's etcd (default: <data>/etcd)",
+    )
+    .option(
+      "--etcd-replaces <ID>",
+      "etcd+managed: the dead server in whose place among the etcd members this one comes",
     );
 }
 

@@ -17,7 +17,7 @@ export interface EtcdStoreOptions {
 }
 
 /** Files in PEM. Without `ca` the authorities that Node knows. */
-interface EtcdTlsFiles {
+export interface EtcdTlsFiles {
   readonly ca?: string;
   readonly cert?: string;
   readonly key?: string;
