@@ -1,6 +1,6 @@
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { overIssues, type Hold, type Limit } from "./history-check.ts";
+import { overIssueCost, overIssues, type Hold, type Limit } from "./history-check.ts";
 
 const limit = (atMs: number, seats: number): Limit => ({ atMs, feature: "cad", seats });
 const hold = (fromMs: number, toMs: number, seats = 1): Hold => ({
@@ -128,3 +128,22 @@ function everyPair(holds: readonly Hold[], limits: readonly Limit[]): Finding[] 
   }
   return found;
 }
+
+describe("the cost of an over-issue", () => {
+  it("is nothing where nobody held too much", () => {
+    expect(overIssueCost([hold(1, 5), hold(5, 6)], [limit(0, 1)])).toEqual({
+      seatsMax: 0,
+      seatMs: 0,
+      longestMs: 0,
+    });
+  });
+
+  it("counts seats, time and the longest interval", () => {
+    const holds = [hold(0, 100), hold(10, 30), hold(20, 40), hold(50, 60)];
+    expect(overIssueCost(holds, [limit(0, 1)])).toEqual({
+      seatsMax: 2,
+      seatMs: 10 + 2 * 10 + 10 + 10,
+      longestMs: 30,
+    });
+  });
+});

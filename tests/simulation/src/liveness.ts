@@ -4,9 +4,11 @@
  * 1. A member leads, and every client that still runs either releases or dies.
  * 2. Within the bound of I4 every licensed seat is free.
  * 3. As many clients as there are seats ask, at any healed member, and all are served.
- * 4. The leader's list, the members' ledgers and the clients' beliefs are the same.
+ * 4. The leader's list, the clients' beliefs and the journals are the same; so are the records in the store,
+ *    the members' ledgers and the leader's numbers, and nobody waits in a queue.
  */
 import { PAGE_ROWS_MAX, serverLifeMs, timingOf } from "@quorate/core";
+import type { FeatureRow } from "@quorate/protocol";
 import type { MemberApi } from "./server-parts.ts";
 import { Violation } from "./oracles.ts";
 import type { Simulation } from "./simulation.ts";
@@ -59,6 +61,7 @@ export async function checkLiveness(
     asking.map((client) => client.session()),
     freeMs,
   );
+  await recordsAgree(simulation, healthy, freeMs);
 
   simulation.story.tell("phase", "everybody gives back");
   for (const client of simulation.clients) client.retire();
@@ -138,6 +141,59 @@ async function sameLists(
       return listed.join(" ") === wanted && journaled ? true : null;
     },
   );
+}
+
+/** Nobody waits, and records, ledgers, journals and the leader's numbers say the same of every feature. */
+async function recordsAgree(
+  simulation: Simulation,
+  healthy: readonly VirtualMember[],
+  withinMs: number,
+): Promise<void> {
+  let last = "";
+  await waitFor(
+    simulation,
+    withinMs,
+    () => `agreement: ${last}`,
+    async () => {
+      const leader = leaderOf(healthy);
+      if (leader === null) return null;
+      const answer = await askInside(simulation, () => leader.features());
+      const rows = answer?.features ?? [];
+      last = rows.length === 0 ? "the leader lists no features" : "";
+      for (const row of rows) last ||= disagreement(simulation, healthy, row);
+      return last === "" ? true : null;
+    },
+  );
+}
+
+/** In words what is not the same for a feature, or "". */
+function disagreement(
+  simulation: Simulation,
+  healthy: readonly VirtualMember[],
+  row: FeatureRow,
+): string {
+  const record = simulation.oracles.history.recordOf(row.name);
+  if (record === null) return `${row.name} has no record`;
+  if (row.queued > 0) return `${row.queued} requests wait for ${row.name}`;
+  for (const member of healthy) {
+    const { id } = member;
+    const allocated = record.allocated[id]?.seats ?? 0;
+    const listed = row.members[id] ?? { seats: 0, inUse: 0 };
+    let journaled = 0;
+    for (const { feature, seats } of member.disk.sessions().values()) {
+      if (feature === row.name) journaled += seats;
+    }
+    // A journal that was not trusted keeps what its member does not take back.
+    const inUse = member.hasDistrustedJournal() ? listed.inUse : journaled;
+    if (listed.seats !== allocated || listed.inUse !== inUse) {
+      return `${id} has ${allocated} seats of ${row.name} and ${inUse} in its journal, the leader lists ${JSON.stringify(listed)}`;
+    }
+    const unused = member.unused(row.name);
+    if (unused !== allocated - inUse) {
+      return `${id} takes ${unused} of ${allocated} seats of ${row.name} for unused, ${inUse} are in use`;
+    }
+  }
+  return "";
 }
 
 /** The member that its own pool answer calls the leader. */

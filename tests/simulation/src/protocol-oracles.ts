@@ -11,7 +11,7 @@
  * - released: nothing is granted on a message that is older than an answered release (4.6).
  * - hold: a session that was moved ends with the rest of its wait (4.4.3).
  */
-import { serverLifeMs, type Timing } from "@quorate/core";
+import { LIFE_IN_LEASES_MIN, serverLifeMs, type Timing } from "@quorate/core";
 import type { Belief } from "./belief.ts";
 import type { JournalEntry, Transaction } from "./server-parts.ts";
 import type { VirtualProcess } from "./virtual-machine.ts";
@@ -99,7 +99,9 @@ export class ProtocolOracles {
 
   /** A release was answered. */
   released(member: string, session: string, n: number): void {
-    this.#journaled(member, session).releasedN = n;
+    const journaled = this.#journaled(member, session);
+    journaled.releasedN = n;
+    journaled.releasedMs = this.#world.nowMs();
   }
 
   journalAppended(member: string, entries: readonly JournalEntry[]): void {
@@ -111,7 +113,7 @@ export class ProtocolOracles {
         journaled.feature = entry.feature;
         // A hand-made message without a number counts as the newest, also after a release.
         if (entry.n < 0) journaled.releasedN = -1;
-        else if (entry.n < journaled.releasedN) {
+        else if (entry.n < journaled.releasedN && this.#isBuried(journaled)) {
           this.#world.violated(
             "released",
             `${member} granted ${entry.session} on message ${entry.n}, it was released by ${journaled.releasedN}`,
@@ -130,6 +132,13 @@ export class ProtocolOracles {
         this.#ended(member, entry);
       }
     }
+  }
+
+  /** A release is remembered for one life: at least six leases, by a clock that may be fast. */
+  #isBuried({ releasedMs }: Journaled): boolean {
+    return (
+      this.#world.nowMs() - releasedMs < (LIFE_IN_LEASES_MIN * this.#world.timing.leaseMs) / SLOW
+    );
   }
 
   afterEvent(): void {
@@ -357,6 +366,7 @@ export class ProtocolOracles {
         confirmedMs: null,
         heldUntilMs: 0,
         releasedN: -1,
+        releasedMs: 0,
       };
       this.#sessions.set(key, journaled);
     }
@@ -381,6 +391,7 @@ interface Journaled {
   confirmedMs: number | null;
   /** Number of the release that was answered; -1 for none. */
   releasedN: number;
+  releasedMs: number;
   heldUntilMs: number;
 }
 

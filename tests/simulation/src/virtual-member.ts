@@ -56,6 +56,7 @@ export class VirtualMember implements Host<MemberApi> {
   /** True time of the last start. */
   startedMs = 0;
   #stopping = false;
+  #distrustedJournal = false;
   /** False: the machine is gone for good. */
   mayRun = true;
 
@@ -102,6 +103,11 @@ export class VirtualMember implements Host<MemberApi> {
     return this.#run === null ? 0 : unusedAt(this.#run.member, feature);
   }
 
+  /** It once refused what its journal says: such sessions stay in it. */
+  hasDistrustedJournal(): boolean {
+    return this.#distrustedJournal;
+  }
+
   start(): void {
     if (this.#run !== null || !this.mayRun) return;
     this.#runs += 1;
@@ -133,6 +139,7 @@ export class VirtualMember implements Host<MemberApi> {
       (level: string) =>
       (message: string, fields?: Record<string, unknown>): void => {
         if (!process.isAlive()) return;
+        if (message.startsWith(DISTRUST)) this.#distrustedJournal = true;
         const error = fields?.["error"];
         if (typeof error === "string") lastError = error;
         story.tell(
@@ -264,7 +271,7 @@ export class VirtualMember implements Host<MemberApi> {
   }
 }
 
-export function urlOf(id: string): string {
+function urlOf(id: string): string {
   return `http://${id}:7420`;
 }
 
@@ -272,6 +279,8 @@ function keyOf(id: string): string {
   return `ed25519:${id}`;
 }
 
+/** How a member begins to say that it takes nothing from its journal. */
+const DISTRUST = "the journal is not the one";
 const EXIT_INTERNAL = 1;
 /** Another process of the member lives, or it was removed: service files don't restart these. */
 const NOT_RESTARTED: readonly number[] = [6, 11];
