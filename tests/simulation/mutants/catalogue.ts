@@ -2,8 +2,7 @@
  * Planted bugs: each breaks one rule of the design by a small change of production source. The simulator
  * must find every one; one that it misses is a hole in the simulator (docs/testing.md has the table).
  *
- * `find` must be there exactly once, so that a refactoring cannot silently lose a mutant. `seed` is one that
- * finds it, with the steps and the oracle, for the quick test.
+ * `find` must be there exactly once, so that a refactoring cannot silently lose a mutant.
  */
 import { CLIENT_AND_LICENSE } from "./client-and-license.ts";
 import { CONVERSIONS_AND_RETURNS } from "./conversions-and-returns.ts";
@@ -20,6 +19,8 @@ export interface Mutant extends Change {
   readonly name: string;
   /** The rule that it breaks, and where the design says so. */
   readonly rule: string;
+  /** The workload that reaches the rule (`aimed-workloads.ts`); left out: whatever the seed draws. */
+  readonly aim?: string;
   /** Where one place alone would be caught by the next: the other places. */
   readonly also?: readonly Change[];
 }

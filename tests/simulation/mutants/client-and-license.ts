@@ -7,6 +7,7 @@ const MEMBER = "packages/server/src/member";
 export const CLIENT_AND_LICENSE: readonly Mutant[] = [
   {
     name: "client-life-without-drift",
+    aim: "sleep and wall clocks",
     rule: "4.6: a client believes for its life less drift and margin",
     file: `${CORE}/timing.ts`,
     find: `  return Math.floor(lifeMs * (1 - CLOCK_DRIFT) - LIFE_MARGIN_MS);`,
@@ -14,6 +15,7 @@ export const CLIENT_AND_LICENSE: readonly Mutant[] = [
   },
   {
     name: "client-life-from-answer",
+    aim: "clients cut from their living member",
     rule: "4.6: a client's belief counts from its send",
     file: `${CORE}/client-answers.ts`,
     find: `  const authorization = authorizationFrom(grant, asked, previous);`,
@@ -21,6 +23,7 @@ export const CLIENT_AND_LICENSE: readonly Mutant[] = [
   },
   {
     name: "client-deaf-to-sleep",
+    aim: "sleep and wall clocks",
     rule: "4: a client counts the longest of its clocks, so that it notices a sleep",
     file: `${CORE}/client-belief.ts`,
     find: `  return clientLifeMs(authorization.lifeMs) - elapsedForHolder(authorization.since, now);`,
@@ -28,6 +31,7 @@ export const CLIENT_AND_LICENSE: readonly Mutant[] = [
   },
   {
     name: "session-ended-by-wall-clock",
+    aim: "sleep and wall clocks",
     rule: "4: who ends a session counts the monotonic clock alone",
     file: `${MEMBER}/seats.ts`,
     find: `  expire(): void {
@@ -40,6 +44,7 @@ export const CLIENT_AND_LICENSE: readonly Mutant[] = [
   },
   {
     name: "server-life-too-short",
+    aim: "cut off for most of a life",
     rule: "4.6: a server counts a session for its life with drift and margin",
     file: `${CORE}/timing.ts`,
     find: `  return Math.ceil(lifeMs * (1 + CLOCK_DRIFT) + LIFE_MARGIN_MS);`,
@@ -47,6 +52,7 @@ export const CLIENT_AND_LICENSE: readonly Mutant[] = [
   },
   {
     name: "shorter-life-shortens-belief",
+    aim: "licenses with other seats and lives",
     rule: "4.3, 4.6: a shorter life does not end a session before the longer one that its client believes in",
     file: `${CORE}/ledger.ts`,
     find: `    session.expiresAtMs = Math.max(session.expiresAtMs, nowMs + serverLifeMs(session.lifeMs));`,
@@ -54,6 +60,7 @@ export const CLIENT_AND_LICENSE: readonly Mutant[] = [
   },
   {
     name: "dedup-by-time",
+    aim: "answers lost at conversions",
     rule: "4.6: a late message is told by its n, for one life, not by how late it is",
     file: `${CORE}/ledger.ts`,
     find: `      untilMs: nowMs + serverLifeMs(lifeMs),`,
@@ -61,6 +68,7 @@ export const CLIENT_AND_LICENSE: readonly Mutant[] = [
   },
   {
     name: "late-post-after-delete",
+    aim: "answers lost at conversions",
     rule: "4.6: a release leaves a tombstone; a lower n gets released",
     file: `${CORE}/ledger.ts`,
     find: `      return n === undefined || n > tombstone.n ? "newer" : "released";`,
@@ -68,6 +76,7 @@ export const CLIENT_AND_LICENSE: readonly Mutant[] = [
   },
   {
     name: "only-release-ends-moved-session",
+    aim: "answers lost at conversions",
     rule: "4.6: a duplicate is dropped only where it is not the seat that the client believes in",
     file: `${MEMBER}/desk.ts`,
     find: `    if (session !== undefined && n !== undefined && n < session.n) return null;`,
@@ -75,6 +84,7 @@ export const CLIENT_AND_LICENSE: readonly Mutant[] = [
   },
   {
     name: "license-older-accepted",
+    aim: "licenses with other seats and lives",
     rule: "I7: only a license with a higher sequence replaces the one in force",
     file: `${MEMBER}/license-keeper.ts`,
     find: `    if (verdict === "older") {`,
@@ -82,6 +92,7 @@ export const CLIENT_AND_LICENSE: readonly Mutant[] = [
   },
   {
     name: "grants-before-resize",
+    aim: "licenses with other seats and lives",
     rule: "4.3: a member that reads a newer license grants nothing new until the record is resized",
     file: `${MEMBER}/seats.ts`,
     find: `    if (known === null || known.value.sequence < sequence) {`,

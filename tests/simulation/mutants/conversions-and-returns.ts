@@ -28,6 +28,7 @@ export const CONVERSIONS_AND_RETURNS: readonly Mutant[] = [
   },
   {
     name: "convert-by-stale-token",
+    aim: "dies and returns within one life",
     rule: "4.4.3: seats come from the retired entry of the token's own member and epoch, no other",
     file: `${MEMBER}/conversions.ts`,
     find: `    return source === null ? asked : { ...asked, member: source.member, epoch: source.epoch };`,
@@ -40,6 +41,7 @@ export const CONVERSIONS_AND_RETURNS: readonly Mutant[] = [
   },
   {
     name: "converted-seat-handed-on",
+    aim: "dies and returns within one life",
     rule: "4.4.3: a seat moved out of a retired entry is held for one wait",
     file: `${MEMBER}/conversions.ts`,
     find: `    const holdMs = serverLifeMs(entryLifeMs);`,
@@ -47,6 +49,7 @@ export const CONVERSIONS_AND_RETURNS: readonly Mutant[] = [
   },
   {
     name: "held-seat-unused",
+    aim: "answers lost at conversions",
     rule: "4.4.3: a held seat counts as used in everything",
     file: `${CORE}/ledger.ts`,
     find: `    const { seats, heldUntilMs: untilMs } = session;`,
@@ -56,6 +59,7 @@ export const CONVERSIONS_AND_RETURNS: readonly Mutant[] = [
   },
   {
     name: "ended-older-session-not-held",
+    aim: "cut off for most of a life",
     rule: "4.5: a session of an epoch that is over counts for one life after its end",
     file: `${CORE}/ledger.ts`,
     find: `    if (account.epoch < presentEpoch) {`,
@@ -73,6 +77,7 @@ export const CONVERSIONS_AND_RETURNS: readonly Mutant[] = [
   },
   {
     name: "hand-over-forgotten",
+    aim: "clients cut from their living member",
     rule: "4.4.5: an entry remembers for one life where its sessions went",
     file: `${CORE}/allocations.ts`,
     find: `  const handed = { ...entry.handed, [session]: retiredKey(to, toEpoch) };`,
@@ -87,6 +92,7 @@ export const CONVERSIONS_AND_RETURNS: readonly Mutant[] = [
   },
   {
     name: "entry-split-twice",
+    aim: "cut off for most of a life",
     rule: "4.5: an entry is split once; a second return takes nothing of it",
     file: `${CORE}/allocations.ts`,
     find: `  const split = { ...before, retired: { ...before.retired, [key]: { ...entry, of: 0 } } };`,
@@ -101,6 +107,7 @@ export const CONVERSIONS_AND_RETURNS: readonly Mutant[] = [
   },
   {
     name: "adopts-beyond-limit",
+    aim: "dies and returns within one life",
     rule: "4.5: a member never renews beyond its limit",
     file: `${MEMBER}/seats.ts`,
     find: `    accounts.sort((a, b) => Number(b.epoch === epoch) - Number(a.epoch === epoch));`,
@@ -108,6 +115,7 @@ export const CONVERSIONS_AND_RETURNS: readonly Mutant[] = [
   },
   {
     name: "known-session-moved-unsplit",
+    aim: "dies and returns within one life",
     rule: "4.5: a session counts in its old entry until that was taken back or split",
     file: `${MEMBER}/conversions.ts`,
     find: `    if (known !== null && this.isUnsplit(known)) {`,
@@ -115,6 +123,7 @@ export const CONVERSIONS_AND_RETURNS: readonly Mutant[] = [
   },
   {
     name: "restored-lives-not-begun-anew",
+    aim: "dies and returns within one life",
     rule: "4.6: after a start a server counts a session from the end of its wait",
     file: `${CORE}/ledger.ts`,
     find: `      session.expiresAtMs = nowMs + serverLifeMs(session.lifeMs);
@@ -124,6 +133,7 @@ export const CONVERSIONS_AND_RETURNS: readonly Mutant[] = [
   },
   {
     name: "debt-ignored",
+    aim: "licenses with other seats and lives",
     rule: "4.3: while there is debt a member grants nothing new",
     file: `${MEMBER}/seats.ts`,
     find: `    if (known.value.debt > 0) {`,

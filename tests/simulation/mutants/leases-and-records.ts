@@ -7,6 +7,7 @@ const MEMBER = "packages/server/src/member";
 export const LEASES_AND_RECORDS: readonly Mutant[] = [
   {
     name: "mandate-from-answer",
+    aim: "edges of the lease",
     rule: "4.1: the mandate runs from the send of the renewal, not from its answer",
     file: `${MEMBER}/lease-keeper.ts`,
     find: `      this.pending.clear();
@@ -27,6 +28,7 @@ export const LEASES_AND_RECORDS: readonly Mutant[] = [
   },
   {
     name: "mandate-looked-at-once",
+    aim: "edges of the lease",
     rule: "4.1: the mandate is read again after the sync, just before the answer leaves",
     file: `${MEMBER}/seats.ts`,
     find: `    const refusal = this.lease.refusal();
@@ -36,6 +38,7 @@ export const LEASES_AND_RECORDS: readonly Mutant[] = [
   },
   {
     name: "mandate-by-one-clock",
+    aim: "edges of the lease",
     rule: "4: a holder counts the longest of its clocks, so that it notices a suspend",
     file: `${CORE}/lease.ts`,
     find: `  return elapsedForHolder(renewalSent, now) < timing.mandateMs ? "mandate" : "no-mandate";`,
@@ -50,6 +53,7 @@ export const LEASES_AND_RECORDS: readonly Mutant[] = [
   },
   {
     name: "retire-after-lease",
+    aim: "edges of the lease",
     rule: "4: who retires waits T with drift and margin",
     file: `${CORE}/timing.ts`,
     find: `    retireAfterMs: Math.ceil(leaseMs * (1 + CLOCK_DRIFT) + marginMs),`,
@@ -66,8 +70,8 @@ export const LEASES_AND_RECORDS: readonly Mutant[] = [
     name: "sign-of-life-after-gap",
     rule: "I2: what changed before a gap of one's own reads was not seen alive now",
     file: `${CORE}/lease.ts`,
-    find: `  return answeredMs - previous.lastSentMs > timing.readGapMsMax ? previous.aliveAt : sent;`,
-    replace: `  return answeredMs - previous.lastSentMs > timing.readGapMsMax ? sent : sent;`,
+    find: `  return gapMs > timing.readGapMsMax ? previous.aliveAt : sent;`,
+    replace: `  return gapMs > Infinity ? previous.aliveAt : sent;`,
   },
   {
     name: "majority-of-the-alive",
@@ -154,6 +158,7 @@ export const LEASES_AND_RECORDS: readonly Mutant[] = [
   },
   {
     name: "late-event-taken-in",
+    aim: "late and lost answers of the store",
     rule: "4.1: a value is taken in only if its revision is above the known one",
     file: `${MEMBER}/shared-state.ts`,
     find: `      if (revision <= this.revisionOf(key)) continue;`,
@@ -177,6 +182,7 @@ export const LEASES_AND_RECORDS: readonly Mutant[] = [
   },
   {
     name: "allocate-raises-epoch",
+    aim: "dies and returns within one life",
     rule: "4.3: only retire and reinstate change the epoch of an entry",
     file: `${CORE}/allocations.ts`,
     find: `  if (entry !== null && entry.epoch !== more.epoch) {
@@ -205,6 +211,7 @@ export const LEASES_AND_RECORDS: readonly Mutant[] = [
   },
   {
     name: "leader-key-not-compared",
+    aim: "late and lost answers of the store",
     rule: "4.2: every write of a leader compares the leader key",
     file: `${MEMBER}/seats.ts`,
     find: `      return {
@@ -237,6 +244,7 @@ export const LEASES_AND_RECORDS: readonly Mutant[] = [
   },
   {
     name: "reclaim-without-drift",
+    aim: "dies for longer than a life",
     rule: "4.4.4: the wait of a reclaim has drift and margin",
     file: `${MEMBER}/leader.ts`,
     find: `      if (nowMs - sinceMs >= serverLifeMs(entry.lifeMs)) {`,
@@ -244,6 +252,7 @@ export const LEASES_AND_RECORDS: readonly Mutant[] = [
   },
   {
     name: "reclaim-by-newer-life",
+    aim: "licenses with other seats and lives",
     rule: "4.3, 4.4.4: a reclaim waits for the life of the entry, not for that of a newer license",
     file: `${MEMBER}/leader.ts`,
     find: `      if (nowMs - sinceMs >= serverLifeMs(entry.lifeMs)) {`,
@@ -252,6 +261,7 @@ export const LEASES_AND_RECORDS: readonly Mutant[] = [
   },
   {
     name: "life-lowered-at-once",
+    aim: "licenses with other seats and lives",
     rule: "4.3: the life of an entry is lowered one old life after the old one was granted last",
     file: `${MEMBER}/seats.ts`,
     find: `      if (this.member.nowMs() - sinceMs < serverLifeMs(entry.lifeMs)) continue;`,
@@ -266,6 +276,7 @@ export const LEASES_AND_RECORDS: readonly Mutant[] = [
   },
   {
     name: "old-journal-forgotten",
+    aim: "old folders",
     rule: "4.7: an older folder proves nothing of the epochs before it, at later starts either",
     file: `${MEMBER}/member.ts`,
     find: `    this.seats.trustedFrom = Number(recovered.facts.get("trusted-from") ?? 0);`,
@@ -273,6 +284,7 @@ export const LEASES_AND_RECORDS: readonly Mutant[] = [
   },
   {
     name: "restored-store-unnoticed",
+    aim: "a store restored from a backup",
     rule: "4.7: a store that went backwards, or an own record older than written, stops the member",
     file: `${MEMBER}/store-guard.ts`,
     find: `  private suspend(sentence: string): void {

@@ -33,6 +33,7 @@ export function search(mutant: Mutant, options: SearchOptions): Promise<Found | 
     `${options.from}..${last}`,
     "--steps",
     String(options.steps),
+    ...(mutant.aim === undefined ? [] : ["--aim", mutant.aim]),
   ]);
   const output: string[] = [];
   child.stdout.setEncoding("utf8").on("data", (text: string) => output.push(text));
@@ -81,15 +82,15 @@ function tableOf(
   found: ReadonlyMap<string, Found | null>,
   { from, seeds, steps }: SearchOptions,
 ): string {
-  const rows = mutants.map(({ name, rule }) => {
+  const rows = mutants.map(({ name, rule, aim = "any" }) => {
     const result = found.get(name) ?? null;
     const needed = result === null ? `not in ${seeds}` : String(result.seed - from + 1);
-    return `| \`${name}\` | ${rule} | ${needed} | ${result?.oracle ?? "-"} |`;
+    return `| \`${name}\` | ${rule} | ${aim} | ${needed} | ${result?.oracle ?? "-"} |`;
   });
   return [
     `\n${steps} steps a seed\n`,
-    "| mutant | rule that it breaks | seeds needed | oracle |",
-    "|---|---|---:|---|",
+    "| mutant | rule that it breaks | workload | seeds needed | oracle |",
+    "|---|---|---|---:|---|",
     ...rows,
   ].join("\n");
 }
