@@ -8,8 +8,11 @@ import type {
   HistoryRow,
   JournalEntry,
   JournaledSession,
+  JournaledUse,
   JournalHold,
   Recovered,
+  UsageQuery,
+  UsageStretch,
 } from "./journal.ts";
 import { HISTORY_LIMIT_MAX } from "./journal.ts";
 
@@ -117,6 +120,27 @@ export function historyOf(state: JournalState, query: HistoryQuery): readonly Hi
     .sort(([a, left], [b, right]) => rowTimeMs(right) - rowTimeMs(left) || b - a)
     .slice(0, Math.min(query.limit, HISTORY_LIMIT_MAX))
     .map(([, row]) => row);
+}
+
+/** Everything in one stretch: the simulator's history is short. */
+export function usageOf(state: JournalState, query: UsageQuery): UsageStretch {
+  const uses: JournaledUse[] = [];
+  const denied = new Map<string, number>();
+  for (const row of state.history.values()) {
+    if (query.feature !== undefined && row.feature !== query.feature) continue;
+    const key = query.by === "feature" ? row.feature : row.holder[query.by];
+    const { session, seats, grantedAtMs: startMs, endedAtMs: endMs } = row;
+    const atMs = rowTimeMs(row);
+    if (atMs >= query.toMs) continue;
+    if (startMs === null) {
+      if (atMs >= query.fromMs) denied.set(key, (denied.get(key) ?? 0) + 1);
+    } else if (endMs === null || endMs > query.fromMs) {
+      uses.push({ session, key, seats, startMs, endMs });
+    }
+  }
+  // Sorting is stable, so rows of one instant stay in the order of their numbers.
+  uses.sort((a, b) => a.startMs - b.startMs);
+  return { uses, denied: [...denied], next: null };
 }
 
 function matches(row: HistoryRow, query: HistoryQuery): boolean {

@@ -1,9 +1,9 @@
 /** What every journal does, whatever keeps it. */
 import * as fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import type { HistoryRow, Journal, JournalEntry, Recovered } from "./journal.ts";
+import type { HistoryRow, Journal, JournalEntry, Recovered, UsageStretch } from "./journal.ts";
 import { APPEND_ENTRIES_MAX, JournalFailedError } from "./journal.ts";
-import { applyEntry, emptyState, historyOf, recoveredOf } from "./journal-state.ts";
+import { applyEntry, emptyState, historyOf, recoveredOf, usageOf } from "./journal-state.ts";
 
 export interface JournalUnderTest {
   readonly journal: Journal;
@@ -233,6 +233,12 @@ export function journalConformance(name: string, open: () => Promise<JournalUnde
         expect(sorted(await own.journal.recover())).toEqual(sorted(recoveredOf(state)));
         const all = { limit: 1_000 };
         expect(await own.journal.history(all)).toEqual(historyOf(state, all));
+        const time = { fromMs: NOW_MS + 1, toMs: NOW_MS + 4, after: null };
+        for (const by of ["user", "feature", "host"] as const) {
+          const usage = await own.journal.usage({ ...time, by });
+          const wanted = usageOf(state, { ...time, by });
+          expect(listed(usage)).toEqual(listed(wanted));
+        }
       } finally {
         await own.dispose();
       }
@@ -283,6 +289,13 @@ const anyEntry: fc.Arbitrary<JournalEntry> = fc.oneof(
   fc.record({ kind: fc.constant("denied"), session, feature, seats, holder, code: word, atMs }),
   fc.record({ kind: fc.constant("fact"), name: session, value: word }),
 );
+
+/** Uses of one instant, and denials by key, have no order that means anything. */
+function listed(stretch: UsageStretch): unknown {
+  const byText = (list: readonly unknown[]): string[] =>
+    list.map((item) => JSON.stringify(item)).sort();
+  return { uses: byText(stretch.uses), denied: byText(stretch.denied), next: stretch.next };
+}
 
 /** The order of the lists means nothing. */
 function sorted(recovered: Recovered): unknown {

@@ -126,6 +126,42 @@ export interface HistoryQuery {
   readonly limit: number;
 }
 
+/** A place in the history, which is ordered by time and then by row. */
+export interface HistoryPlace {
+  readonly atMs: number;
+  readonly row: number;
+}
+
+export type UsageKey = "user" | "feature" | "host";
+
+export interface UsageQuery {
+  /** What the uses are counted by. */
+  readonly by: UsageKey;
+  readonly feature?: string;
+  readonly fromMs: number;
+  readonly toMs: number;
+  /** Null: from the oldest row on. */
+  readonly after: HistoryPlace | null;
+}
+
+/** A use that lies in the asked time, at least in part; `endMs` null: it is not over. */
+export interface JournaledUse {
+  readonly session: string;
+  readonly key: string;
+  readonly seats: number;
+  readonly startMs: number;
+  readonly endMs: number | null;
+}
+
+/** One stretch of the history, the oldest first. It may hold nothing and still not be the last. */
+export interface UsageStretch {
+  readonly uses: readonly JournaledUse[];
+  /** Requests that were refused in the asked time, by key. */
+  readonly denied: readonly (readonly [key: string, requests: number])[];
+  /** Where the next stretch begins; null after the last. */
+  readonly next: HistoryPlace | null;
+}
+
 export interface Journal {
   /** What the journal knows; called once, after opening. Appends wait until it was read. */
   recover(): Promise<Recovered>;
@@ -144,6 +180,8 @@ export interface Journal {
   syncingSinceMs(): number | null;
   /** Newest first. */
   history(query: HistoryQuery): Promise<readonly HistoryRow[]>;
+  /** The uses of a time, a stretch at a time, so that no commit waits for a long report. */
+  usage(query: UsageQuery): Promise<UsageStretch>;
   /** Lets what was appended before finish; later appends reject. */
   close(): Promise<void>;
 }

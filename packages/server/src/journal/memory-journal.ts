@@ -6,10 +6,25 @@
  */
 import type { Deferred } from "./deferred.ts";
 import { deferred } from "./deferred.ts";
-import type { HistoryQuery, HistoryRow, Journal, JournalEntry, Recovered } from "./journal.ts";
+import type {
+  HistoryQuery,
+  HistoryRow,
+  Journal,
+  JournalEntry,
+  Recovered,
+  UsageQuery,
+  UsageStretch,
+} from "./journal.ts";
 import { JournalFailedError } from "./journal.ts";
 import type { JournalState } from "./journal-state.ts";
-import { applyEntry, copyState, emptyState, historyOf, recoveredOf } from "./journal-state.ts";
+import {
+  applyEntry,
+  copyState,
+  emptyState,
+  historyOf,
+  recoveredOf,
+  usageOf,
+} from "./journal-state.ts";
 
 export interface MemoryJournalOptions {
   /** What an earlier journal left: its `crash()` or `copy()`. Copied, so one copy can be restored twice. */
@@ -71,6 +86,10 @@ export class MemoryJournal implements Journal {
 
   history(query: HistoryQuery): Promise<readonly HistoryRow[]> {
     return Promise.resolve(historyOf(this.#state, query));
+  }
+
+  usage(query: UsageQuery): Promise<UsageStretch> {
+    return Promise.resolve(usageOf(this.#state, query));
   }
 
   /** The running sync completes; what gathered meanwhile is synced next. False if none was running. */

@@ -2,13 +2,17 @@
  * What the main thread and the journal's worker say to each other. Bulk goes as JSON text: one string is
  * the cheapest thing to hand to another thread.
  */
-import type { HistoryQuery } from "./journal.ts";
+import type { HistoryPlace, HistoryQuery, UsageQuery } from "./journal.ts";
 
 export interface WorkerSettings {
   readonly folder: string;
   readonly retentionMs: number;
   readonly tombstonesMax: number;
+  readonly historyUsers: HistoryUsers;
 }
+
+/** What the usage history keeps of a user's name: as it is, a pseudonym, nothing. */
+export type HistoryUsers = "keep" | "hash" | "drop";
 
 export type Request =
   /** `entries`: JSON text of an array of JournalEntry. `nowMs`: wall clock, for pruning. */
@@ -17,13 +21,8 @@ export type Request =
   | { readonly kind: "page"; readonly of: PagedTable; readonly after: string | number }
   /** One stretch of the history, older than `before`. */
   | { readonly kind: "history"; readonly query: HistoryQuery; readonly before: HistoryPlace | null }
+  | { readonly kind: "usage"; readonly query: UsageQuery }
   | { readonly kind: "close" };
-
-/** A place in the history, which is read from the newest row to the oldest. */
-export interface HistoryPlace {
-  readonly atMs: number;
-  readonly row: number;
-}
 
 export type PagedTable = "facts" | "sessions" | "holds" | "revoked" | "tombstones";
 
@@ -48,7 +47,18 @@ export interface HistoryAnswer {
   readonly next: HistoryPlace | null;
 }
 
-export type Answer = CommitAnswer | PageAnswer | HistoryAnswer | { readonly kind: "closed" };
+export interface UsageAnswer {
+  readonly kind: "usage";
+  /** JSON text of a UsageStretch. */
+  readonly stretch: string;
+}
+
+export type Answer =
+  | CommitAnswer
+  | PageAnswer
+  | HistoryAnswer
+  | UsageAnswer
+  | { readonly kind: "closed" };
 
 export type WorkerMessage =
   | { readonly kind: "opened"; readonly sequence: number }

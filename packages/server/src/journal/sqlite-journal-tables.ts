@@ -3,13 +3,23 @@
  * `journal-state.ts` says the same in memory; the conformance suite proves that the two agree.
  */
 import type { DatabaseSync, SQLOutputValue, StatementSync } from "node:sqlite";
-import type { HistoryQuery, HistoryRow, JournalEntry } from "./journal.ts";
+import type { Holder } from "@quorate/protocol";
+import { createHash } from "node:crypto";
+import type {
+  HistoryPlace,
+  HistoryQuery,
+  HistoryRow,
+  JournalEntry,
+  UsageQuery,
+  UsageStretch,
+} from "./journal.ts";
 import type {
   CommitAnswer,
   HistoryAnswer,
-  HistoryPlace,
+  HistoryUsers,
   PagedTable,
   PageAnswer,
+  UsageAnswer,
 } from "./sqlite-journal-messages.ts";
 
 /** Rows that one commit prunes at most, beyond two for each entry it writes: pruning keeps up, and stays short. */
@@ -17,6 +27,8 @@ const PRUNE_ROWS_MIN = 100;
 const PAGE_ROWS = 250;
 /** Rows of history that are looked at before the next commit gets its turn. */
 const HISTORY_SCAN_ROWS = 2_000;
+/** The same for a report; its rows also travel to another member, a stretch at a time. */
+const USAGE_SCAN_ROWS = 1_000;
 const DAY_MS = 24 * 3_600_000;
 /** Revocations of sessions this member never had are kept for the longest life a license can give, and a day. */
 const REVOKED_KEEP_MS = 31 * DAY_MS;
@@ -27,13 +39,18 @@ export interface Tables {
   sequence(): number;
   page(of: PagedTable, after: string | number): PageAnswer;
   history(query: HistoryQuery, before: HistoryPlace | null): HistoryAnswer;
+  usage(query: UsageQuery): UsageAnswer;
 }
 
 type Row = Record<string, SQLOutputValue>;
 
 export function openTables(
   db: DatabaseSync,
-  limits: { readonly retentionMs: number; readonly tombstonesMax: number },
+  limits: {
+    readonly retentionMs: number;
+    readonly tombstonesMax: number;
+    readonly historyUsers: HistoryUsers;
+  },
 ): Tables {
   const sql = prepareAll(db);
   let sequence = Number(sql.sequence.get()?.sequence);
@@ -66,7 +83,7 @@ export function openTables(
         sql.adoptHolds.run(entry.toEpoch, entry.feature, entry.fromEpoch);
         return;
       case "denied": {
-        const { user, host, process = null } = entry.holder;
+        const { user, host, process } = historyHolder(entry.holder, limits.historyUsers);
         const { session, feature, seats, atMs, code } = entry;
         sql.addDenied.run(atMs, session, feature, seats, user, host, process, atMs, code);
         return;
@@ -85,15 +102,16 @@ export function openTables(
     // The same session granted anew is the same use: its row is replaced, not doubled.
     const open = sql.openRow.get(session)?.history;
     const row = typeof open === "number" ? open : null;
+    const shown = historyHolder(entry.holder, limits.historyUsers);
     const added = sql.addGranted.run(
       row,
       grantedAtMs,
       session,
       feature,
       seats,
-      user,
-      host,
-      process,
+      shown.user,
+      shown.host,
+      shown.process,
       grantedAtMs,
     );
     sql.setSession.run(
@@ -168,7 +186,54 @@ export function openTables(
         next: last === undefined ? null : { atMs: Number(last.at), row: Number(last.id) },
       };
     },
+    usage(query) {
+      const { after, toMs } = query;
+      const rows = sql.usage.all(
+        after?.atMs ?? -Number.MAX_VALUE,
+        after?.row ?? 0,
+        toMs,
+        USAGE_SCAN_ROWS,
+      );
+      const last = rows.length < USAGE_SCAN_ROWS ? undefined : rows.at(-1);
+      const next = last === undefined ? null : { atMs: Number(last.at), row: Number(last.id) };
+      const stretch: UsageStretch = { ...usageStretch(rows, query), next };
+      return { kind: "usage", stretch: JSON.stringify(stretch) };
+    },
   };
+}
+
+/**
+ * Who uses a seat now is kept whole, or a restart could not show it; the history keeps what is asked for. A
+ * command line may name people as well, so it goes with the name.
+ */
+function historyHolder(
+  holder: Holder,
+  users: HistoryUsers,
+): { user: string; host: string; process: string | null } {
+  const { user, host, process = null } = holder;
+  if (users === "keep") return { user, host, process };
+  return { user: users === "drop" ? "" : pseudonym(user), host, process: null };
+}
+
+/** The same at every member, so that the pool's report still adds up by user. */
+function pseudonym(user: string): string {
+  return `user-${createHash("sha256").update(`quorate-user\0${user}`).digest("hex").slice(0, 16)}`;
+}
+
+function usageStretch(rows: readonly Row[], query: UsageQuery): Omit<UsageStretch, "next"> {
+  const uses: unknown[] = [];
+  const denied = new Map<string, number>();
+  for (const row of rows) {
+    if (query.feature !== undefined && row.feature !== query.feature) continue;
+    const { session, seats, granted_at: startMs, ended_at: endMs } = row;
+    const key = String(row[query.by]);
+    if (startMs === null) {
+      if (Number(row.at) >= query.fromMs) denied.set(key, (denied.get(key) ?? 0) + 1);
+    } else if (endMs === null || Number(endMs) > query.fromMs) {
+      uses.push({ session, key, seats, startMs, endMs });
+    }
+  }
+  return { uses: uses as UsageStretch["uses"], denied: [...denied] };
 }
 
 const PAGE_KEY = {
@@ -265,6 +330,9 @@ function prepareAll(db: DatabaseSync) {
       (SELECT id FROM history WHERE at < ? AND ended_at IS NOT NULL ORDER BY at LIMIT ?)`),
     history: sql(`SELECT * FROM history
       WHERE (at, id) < (?, ?) AND at >= ? ORDER BY at DESC, id DESC LIMIT ?`),
+    usage:
+      sql(`SELECT id, at, session, feature, seats, user, host, granted_at, ended_at FROM history
+      WHERE (at, id) > (?, ?) AND at < ? ORDER BY at, id LIMIT ?`),
     pages: {
       facts: sql("SELECT * FROM facts WHERE name > ? ORDER BY name LIMIT ?"),
       sessions: sql("SELECT * FROM sessions WHERE session > ? ORDER BY session LIMIT ?"),

@@ -1,12 +1,11 @@
 /** The main thread's end of the journal's worker: starts it, asks it, notices its death, ends it. */
 import { Worker } from "node:worker_threads";
-import type { HistoryQuery } from "./journal.ts";
+import type { HistoryPlace, HistoryQuery, UsageQuery, UsageStretch } from "./journal.ts";
 import { JournalFailedError } from "./journal.ts";
 import type {
   Answer,
   CommitAnswer,
   HistoryAnswer,
-  HistoryPlace,
   PageAnswer,
   PagedTable,
   Request,
@@ -107,6 +106,13 @@ export class JournalWorker {
     const answer = await this.#ask({ kind: "history", query, before });
     if (answer.kind !== "history") throw unexpected(answer);
     return answer;
+  }
+
+  async usage(query: UsageQuery): Promise<UsageStretch> {
+    const answer = await this.#ask({ kind: "usage", query });
+    if (answer.kind !== "usage") throw unexpected(answer);
+    const stretch: UsageStretch = JSON.parse(answer.stretch);
+    return stretch;
   }
 
   /** Ends the thread by force if `close()` has not ended it by then. */

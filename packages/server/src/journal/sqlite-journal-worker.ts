@@ -41,7 +41,7 @@ const SQLITE_FULL = 13;
 const SQLITE_NOTADB = 26;
 
 const settings: WorkerSettings = workerData;
-const { folder, retentionMs, tombstonesMax } = settings;
+const { folder, retentionMs, tombstonesMax, historyUsers } = settings;
 const journalFile = join(folder, "journal.db");
 const lockFile = join(folder, "lock.db");
 const pidFile = join(folder, "serve.pid");
@@ -116,6 +116,8 @@ function answerTo(tables: Tables, request: Request): Answer {
       return tables.page(request.of, request.after);
     case "history":
       return tables.history(request.query, request.before);
+    case "usage":
+      return tables.usage(request.query);
     case "close":
       return { kind: "closed" };
     default:
@@ -171,7 +173,7 @@ function openJournal(): Tables {
   }
   syncFolder(folder);
   syncFolder(dirname(folder));
-  return openTables(db, { retentionMs, tombstonesMax });
+  return openTables(db, { retentionMs, tombstonesMax, historyUsers });
 }
 
 function checkpointNowAndThen(): void {

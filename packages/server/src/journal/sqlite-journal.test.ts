@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import type { JournalUnderTest } from "./journal.conformance.ts";
 import { endOf, grantOf, journalConformance, NOW_MS } from "./journal.conformance.ts";
+import type { HistoryPlace, UsageStretch } from "./journal.ts";
 import { JournalFailedError } from "./journal.ts";
 import { FolderLockedError, openSqliteJournal } from "./sqlite-journal.ts";
 
@@ -148,6 +149,55 @@ describe("sqlite journal", () => {
     for (let step = 0; step < 4; step += 1) await journal.append([FACT]);
     expect(await journal.history({ limit: 1_000 })).toMatchObject([{ session: "open" }]);
     await journal.close();
+  });
+
+  test("the usage of a time is read in stretches, the oldest first", async () => {
+    const journal = await openSqliteJournal(folder, { nowMs: () => NOW_MS });
+    const grants = Array.from({ length: 2_500 }, (_, index) =>
+      grantOf(`s${index}`, { grantedAtMs: NOW_MS + index }),
+    );
+    await journal.append(grants);
+    const time = { by: "user", fromMs: NOW_MS, toMs: NOW_MS + DAY_MS } as const;
+    const starts: number[] = [];
+    let after: HistoryPlace | null = null;
+    let stretches = 0;
+    do {
+      const stretch: UsageStretch = await journal.usage({ ...time, after });
+      starts.push(...stretch.uses.map((use) => use.startMs));
+      after = stretch.next;
+      stretches += 1;
+    } while (after !== null);
+    expect(stretches).toBe(3);
+    expect(starts).toEqual(grants.map((grant) => grant.grantedAtMs));
+    await journal.close();
+  });
+
+  test("the history keeps a pseudonym or no name where that is asked for", async () => {
+    const who = async (historyUsers: "keep" | "hash" | "drop", session: string) => {
+      const journal = await openSqliteJournal(folder, { nowMs: () => NOW_MS, historyUsers });
+      await journal.append([grantOf(session), { ...endOf(`not ${session}`) }]);
+      const holder = { user: "ada", host: "engine", process: "cad.exe" };
+      const denied = { session: "d", feature: "cad", seats: 1, holder, code: "no-seats" };
+      await journal.append([{ kind: "denied", ...denied, atMs: NOW_MS }]);
+      const rows = await journal.history({ limit: 2 });
+      const sessions = (await journal.recover()).sessions.filter(
+        (each) => each.session === session,
+      );
+      await journal.close();
+      // Who holds a seat now is known whole, whatever the history keeps.
+      expect(sessions).toMatchObject([{ holder }]);
+      return rows.map((row) => row.holder);
+    };
+    expect(await who("keep", "a")).toEqual([
+      { user: "ada", host: "engine", process: "cad.exe" },
+      { user: "ada", host: "engine", process: "cad.exe" },
+    ]);
+    const pseudonym = { user: expect.stringMatching(/^user-[0-9a-f]{16}$/), host: "engine" };
+    expect(await who("hash", "b")).toEqual([pseudonym, pseudonym]);
+    expect(await who("drop", "c")).toEqual([
+      { user: "", host: "engine" },
+      { user: "", host: "engine" },
+    ]);
   });
 
   test("the history is searched in stretches to its end", async () => {

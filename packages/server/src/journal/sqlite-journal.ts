@@ -12,6 +12,7 @@ import { TOMBSTONES_MAX } from "@quorate/core";
 import type { Deferred } from "./deferred.ts";
 import { deferred } from "./deferred.ts";
 import type {
+  HistoryPlace,
   HistoryQuery,
   HistoryRow,
   Journal,
@@ -19,16 +20,20 @@ import type {
   JournaledSession,
   JournalHold,
   Recovered,
+  UsageQuery,
+  UsageStretch,
 } from "./journal.ts";
 import { APPEND_ENTRIES_MAX, HISTORY_LIMIT_MAX, JournalFailedError } from "./journal.ts";
 import { JournalWorker } from "./sqlite-journal-thread.ts";
-import type { HistoryAnswer, HistoryPlace, PagedTable } from "./sqlite-journal-messages.ts";
+import type { HistoryAnswer, HistoryUsers, PagedTable } from "./sqlite-journal-messages.ts";
 
 export { FolderLockedError } from "./sqlite-journal-thread.ts";
 
 export interface SqliteJournalOptions {
   /** Usage history older than this is deleted; default 400 days. */
   readonly retentionMs?: number;
+  /** What the history keeps of users' names from now on; default all. */
+  readonly historyUsers?: HistoryUsers;
   /** Wall clock, milliseconds since 1970; decides only what is old enough to be deleted. */
   readonly nowMs?: () => number;
 }
@@ -65,6 +70,7 @@ export async function openSqliteJournal(
     folder,
     retentionMs: options.retentionMs ?? RETENTION_MS_DEFAULT,
     tombstonesMax: TOMBSTONES_MAX,
+    historyUsers: options.historyUsers ?? "keep",
   });
   return new SqliteJournal(worker, options.nowMs ?? Date.now);
 }
@@ -164,6 +170,10 @@ class SqliteJournal implements Journal {
       before = stretch.next;
     } while (before !== null && rows.length < limit);
     return rows;
+  }
+
+  usage(query: UsageQuery): Promise<UsageStretch> {
+    return this.#worker.usage(query);
   }
 
   close(): Promise<void> {
