@@ -16,6 +16,19 @@ interface Open {
   untilMs: number;
 }
 
+type Kind = "checkout" | "heartbeat";
+
+/** A client asked in vain from its first such call until an answer that served it. */
+export interface Trouble {
+  readonly client: number;
+  /** Whether it held seats (`heartbeat`) or wanted some. */
+  readonly kind: Kind;
+  readonly fromMs: number;
+  readonly toMs: number;
+  /** What it heard meanwhile, without repetitions in a row. */
+  readonly answers: string[];
+}
+
 export interface Lost {
   readonly client: number;
   readonly atMs: number;
@@ -30,9 +43,8 @@ export class Recorder {
   readonly #holds: Hold[] = [];
   readonly #limits: Limit[] = [];
   readonly #open = new Map<Authorization, Open>();
-  /** By client: since when it asks in vain. */
-  readonly #troubleSinceMs = new Map<number, number>();
-  readonly #longestTroubleMs = new Map<number, number>();
+  readonly #inTrouble = new Map<number, Trouble>();
+  readonly #troubles: Trouble[] = [];
   readonly #servedAtMs = new Map<number, number>();
 
   constructor(feature: string, seats: number) {
@@ -103,61 +115,73 @@ export class Recorder {
 
   /** The wire of one client, listened to: when its calls were in vain and when they were answered. */
   listen(client: number, wire: Wire): Wire {
-    const heard = async (call: Promise<Answer | null>): Promise<Answer | null> => {
+    const heard = async (kind: Kind, call: Promise<Answer | null>): Promise<Answer | null> => {
       const sentMs = nowMs();
       const answer = await call;
-      const served = answer !== null && !("refused" in answer && NOT_SERVED.has(answer.refused));
-      if (served) this.#served(client, sentMs);
-      else this.#inVain(client, sentMs);
+      const isServed = answer !== null && !("refused" in answer && NOT_SERVED.has(answer.refused));
+      const what = answer === null ? "no answer" : "refused" in answer ? answer.refused : "granted";
+      if (isServed) this.#served(client, sentMs);
+      // A checkout waits at its server for a seat: until it hears, nothing was in vain.
+      else this.#inVain(client, kind, kind === "checkout" ? nowMs() : sentMs, what);
       return answer;
     };
     return {
       ...wire,
-      checkout: (server, request, timeoutMs) => heard(wire.checkout(server, request, timeoutMs)),
-      heartbeat: (server, request, timeoutMs) => heard(wire.heartbeat(server, request, timeoutMs)),
+      checkout: (server, request, ms) => heard("checkout", wire.checkout(server, request, ms)),
+      heartbeat: (server, request, ms) => heard("heartbeat", wire.heartbeat(server, request, ms)),
     };
   }
 
   #served(client: number, sentMs: number): void {
     this.#servedAtMs.set(client, Math.max(this.#servedAtMs.get(client) ?? 0, sentMs));
-    const sinceMs = this.#troubleSinceMs.get(client);
     // An older call's answer, which came late, says nothing about now.
-    if (sinceMs !== undefined && sentMs >= sinceMs) this.rest(client);
+    if (sentMs >= (this.#inTrouble.get(client)?.fromMs ?? Infinity)) this.rest(client);
   }
 
-  #inVain(client: number, sentMs: number): void {
-    if (this.#troubleSinceMs.has(client)) return;
-    if (sentMs < (this.#servedAtMs.get(client) ?? 0)) return;
-    this.#troubleSinceMs.set(client, sentMs);
+  #inVain(client: number, kind: Kind, fromMs: number, answer: string): void {
+    const trouble = this.#inTrouble.get(client);
+    if (trouble !== undefined) {
+      if (trouble.answers.at(-1) !== answer) trouble.answers.push(answer);
+      return;
+    }
+    if (fromMs < (this.#servedAtMs.get(client) ?? 0)) return;
+    this.#inTrouble.set(client, { client, kind, fromMs, toMs: Infinity, answers: [answer] });
   }
 
   /** The client was served, or wants nothing for now. */
   rest(client: number): void {
-    const sinceMs = this.#troubleSinceMs.get(client);
-    if (sinceMs === undefined) return;
-    this.#troubleSinceMs.delete(client);
-    const tookMs = nowMs() - sinceMs;
-    this.#longestTroubleMs.set(client, Math.max(tookMs, this.#longestTroubleMs.get(client) ?? 0));
+    const trouble = this.#inTrouble.get(client);
+    if (trouble === undefined) return;
+    this.#inTrouble.delete(client);
+    this.#troubles.push({ ...trouble, toMs: nowMs() });
   }
 
   /** Clients that since `sinceMs` sent no call that was served, or are in trouble now. */
   unserved(clients: readonly number[], sinceMs: number): number[] {
     return clients.filter(
-      (client) => (this.#servedAtMs.get(client) ?? 0) < sinceMs || this.#troubleSinceMs.has(client),
+      (client) => (this.#servedAtMs.get(client) ?? 0) < sinceMs || this.#inTrouble.has(client),
     );
   }
 
   forgetTroubles(): void {
-    this.#longestTroubleMs.clear();
+    this.#troubles.length = 0;
   }
 
-  /** The longest time without service, for each client that had any; sorted. */
-  troublesMs(): number[] {
+  /** For each client that had any: its longest time without service. The longest is the last. */
+  longestTroubles(kind: Kind): Trouble[] {
     const atMs = nowMs();
-    const all = new Map(this.#longestTroubleMs);
-    for (const [client, sinceMs] of this.#troubleSinceMs) {
-      all.set(client, Math.max(atMs - sinceMs, all.get(client) ?? 0));
+    const longest = new Map<number, Trouble>();
+    const open = [...this.#inTrouble.values()].map((trouble) => ({ ...trouble, toMs: atMs }));
+    for (const trouble of [...this.#troubles, ...open].filter((each) => each.kind === kind)) {
+      const known = longest.get(trouble.client);
+      if (known === undefined || lengthMs(known) < lengthMs(trouble)) {
+        longest.set(trouble.client, trouble);
+      }
     }
-    return [...all.values()].sort((x, y) => x - y);
+    return [...longest.values()].sort((x, y) => lengthMs(x) - lengthMs(y));
   }
+}
+
+export function lengthMs({ fromMs, toMs }: Trouble): number {
+  return toMs - fromMs;
 }

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { nowMs, waitFor } from "@quorate/e2e/wait";
 import { Clients, seatsFor } from "./clients.ts";
 import type { Network } from "./network.ts";
+import { lengthMs, type Trouble } from "./recorder.ts";
 import { Pool, type Through } from "./pool.ts";
 
 export interface Row {
@@ -27,10 +28,12 @@ export interface Result {
   readonly lost: number;
   /** Sessions lost while there was no majority. */
   readonly lostWithout: number;
-  /** Clients that had to wait for an answer at all, and how long, from the first call in vain. */
+  /** Clients that held seats and asked in vain, and how long, from the first such call until they were served. */
   readonly waited: number;
   readonly waitP50Ms: number;
   readonly waitMaxMs: number;
+  /** The longest that a new request went without an answer; a place in the queue is one. */
+  readonly newWaitMaxMs: number;
   readonly tookMs: number;
   readonly notes: readonly string[];
   /** Null: the row holds. */
@@ -38,6 +41,7 @@ export interface Result {
 }
 
 const WARM_UP_MS = 3_000;
+const ANSWERS_SHOWN_MAX = 12;
 const SERVED_MS_MAX = 90_000;
 
 export class Stage {
@@ -100,7 +104,10 @@ export async function runRow(
   } catch (error) {
     failure = error instanceof Error ? error.message : String(error);
   }
-  const waits = recorder.troublesMs();
+  const holders = recorder.longestTroubles("heartbeat");
+  const newcomers = recorder.longestTroubles("checkout");
+  noteWorst(stage, "a holder", holders.at(-1), startedMs);
+  noteWorst(stage, "a new request", newcomers.at(-1), startedMs);
   await clients.stop();
   const overIssued = recorder.overIssued();
   const lost = recorder.lost.length;
@@ -120,11 +127,29 @@ export async function runRow(
     overIssued: Math.max(0, ...overIssued.map(({ held, allowed }) => held - allowed)),
     lost: row.losesMajority === true ? 0 : lost,
     lostWithout: row.losesMajority === true ? lost : 0,
-    waited: waits.length,
-    waitP50Ms: waits[Math.floor(waits.length / 2)] ?? 0,
-    waitMaxMs: waits.at(-1) ?? 0,
+    waited: holders.length,
+    waitP50Ms: lengthOf(holders[Math.floor(holders.length / 2)]),
+    waitMaxMs: lengthOf(holders.at(-1)),
+    newWaitMaxMs: lengthOf(newcomers.at(-1)),
     tookMs: nowMs() - startedMs,
     notes: stage.notes,
     failure,
   };
+}
+
+function lengthOf(trouble: Trouble | undefined): number {
+  return trouble === undefined ? 0 : lengthMs(trouble);
+}
+
+/** Who waited longest: where to begin to look. */
+function noteWorst(
+  { notes }: Stage,
+  who: string,
+  worst: Trouble | undefined,
+  startedMs: number,
+): void {
+  if (worst === undefined) return;
+  const [from, to] = [worst.fromMs, worst.toMs].map((ms) => ((ms - startedMs) / 1_000).toFixed(1));
+  const heard = worst.answers.slice(0, ANSWERS_SHOWN_MAX).join("; ");
+  notes.push(`${who} waited longest: client ${worst.client}, ${from}-${to} s, heard: ${heard}`);
 }

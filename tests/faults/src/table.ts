@@ -2,7 +2,16 @@
 import { cpus } from "node:os";
 import type { Result } from "./row.ts";
 
-const HEAD = ["fault", "over-issued", "lost", "waited", "wait p50", "wait max", ""];
+const HEAD = [
+  "fault",
+  "seats over-issued",
+  "sessions lost",
+  "holders that waited",
+  "p50",
+  "max",
+  "new requests, max",
+  "",
+];
 
 export function tableOf(results: readonly Result[]): string {
   const lines = results.map((result) => [
@@ -14,6 +23,7 @@ export function tableOf(results: readonly Result[]): string {
     String(result.waited),
     seconds(result.waitP50Ms),
     seconds(result.waitMaxMs),
+    seconds(result.newWaitMaxMs),
     result.failure === null ? "ok" : "FAILED",
   ]);
   const row = (cells: readonly string[]): string => `| ${cells.join(" | ")} |`;
