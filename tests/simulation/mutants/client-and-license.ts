@@ -15,7 +15,7 @@ export const CLIENT_AND_LICENSE: readonly Mutant[] = [
   },
   {
     name: "client-life-from-answer",
-    aim: "clients cut from their living member",
+    aim: "cut off for most of a life",
     rule: "4.6: a client's belief counts from its send",
     file: `${CORE}/client-answers.ts`,
     find: `  const authorization = authorizationFrom(grant, asked, previous);`,

@@ -58,12 +58,12 @@ const AIMS: readonly Aim[] = [
       const member = random.pick(world.members);
       const { hardware } = member;
       const ms = random.between(1.1, 2.5) * leaseMs;
-      const kind = random.pick(["hidden", "hidden", "suspend", "pause", "slow disk", "slow disk"]);
+      const kind = random.pick(KINDS_AT_THE_EDGE);
       // A grant must be under way when the lease ends, or a renewal when the process is stopped.
-      const fromShare = kind === "slow disk" ? 0.75 : 0;
-      const toShare = kind === "pause" ? 0.2 : 1;
+      const fromShare = kind === "slow disk" ? 0.88 : 0;
+      const toShare = kind === "pause" ? 0.2 : 1.02;
       const atMs = random.between(fromShare, toShare) * leaseMs;
-      const isLate = kind === "pause" || (kind === "hidden" && random.chance(0.5));
+      const isLate = kind === "pause" || (kind === "hidden" && random.chance(0.6));
       Object.assign(world.store.weather, { lateShare: isLate ? 0.8 : 0, lateMsMax: 450 });
       scheduler.after(300, () => {
         network.cut(member.machine, STORE_MACHINE, ms);
@@ -72,7 +72,7 @@ const AIMS: readonly Aim[] = [
       scheduler.after(atMs, () => {
         if (!world.isActive()) return;
         if (kind === "suspend") hardware.stop("suspend", random.between(0.8, 3) * leaseMs);
-        else if (kind === "slow disk") member.disk.slow(random.between(0.42, 0.49) * leaseMs);
+        else if (kind === "slow disk") member.disk.slow(random.between(0.45, 0.495) * leaseMs);
         else if (kind === "pause") member.process()?.pause(random.between(0.1, 0.4) * leaseMs);
         if (kind === "hidden" || kind === "pause") {
           const laterMs = kind === "pause" ? random.between(0.45, 1) * leaseMs : 0;
@@ -159,6 +159,7 @@ const AIMS: readonly Aim[] = [
       // Some reach only the others, some only the member that is cut off.
       cutSomeClients(world, random, member, ms);
       isolateSomeClients(world, random, member, ms);
+      Object.assign(network.weather, { slowShare: 0.2, slowMsMax: 1_000 });
       world.story.tell("aim", `${member.id} is cut off for ${ms} ms`);
       return ms / leaseMs + random.between(1, 6);
     },
@@ -427,6 +428,16 @@ function find(name: string): Aim {
 
 /** The time that a strike takes that is left out. */
 const LEASES_LEFT_OUT = 3;
+const KINDS_AT_THE_EDGE = [
+  "hidden",
+  "hidden",
+  "hidden",
+  "suspend",
+  "pause",
+  "slow disk",
+  "slow disk",
+  "slow disk",
+] as const;
 const AIMED_SHARE = 0.5;
 /** The members have begun by then, and the first clients hold seats. */
 const FIRST_LEASES = 6;
