@@ -41,7 +41,7 @@ export class Machine {
     mkdirSync(this.folder, { recursive: true });
   }
 
-  start(part: Part): void {
+  start(part: Part, more: readonly string[] = []): void {
     const before = this.#programs.get(part);
     if (before !== undefined) this.#said.push(`${part} before: ${before.stderr}`);
     const { etcdArgs, serveArgs, env } = this.#options;
@@ -49,7 +49,7 @@ export class Machine {
       part,
       part === "etcd"
         ? this.run("etcd", etcdArgs)
-        : this.run(NODE, [...NODE_FLAGS, QUORATE, "serve", ...serveArgs], env),
+        : this.run(NODE, [...NODE_FLAGS, QUORATE, "serve", ...serveArgs, ...more], env),
     );
   }
 

@@ -36,52 +36,82 @@ export interface PoolOptions {
   readonly folder: string;
   readonly seats: number;
   readonly through: Through;
+  /** The license servers start their machines' etcd themselves. */
+  readonly managed: boolean;
   /** Of every license server. */
   readonly env?: (id: string) => NodeJS.ProcessEnv;
 }
 
 export class Pool {
-  readonly machines: readonly Machine[];
+  machines: readonly Machine[];
   readonly network: Network;
   readonly vendorKey: string;
   readonly adminTokenFile: string;
   readonly seats: number;
   readonly #through: Through;
+  readonly #managed: boolean;
+  readonly #env: (id: string) => NodeJS.ProcessEnv;
+  readonly #folder: string;
   readonly #signing = { vendor: generatePrivateKey(), pool: generatePrivateKey() };
   #middle: ChildProcess | null = null;
 
   constructor(options: PoolOptions) {
-    const { network, folder, seats, through, env } = options;
+    const { network, folder, seats, through, managed, env } = options;
     this.network = network;
     this.seats = seats;
     this.#through = through;
+    this.#managed = managed;
+    this.#env = env ?? (() => ({}));
+    this.#folder = folder;
     this.vendorKey = publicKeyOf(this.#signing.vendor);
     this.adminTokenFile = join(folder, "admin.token");
     writeFileSync(this.adminTokenFile, ADMIN_TOKEN, { mode: 0o600 });
-    const license = join(folder, "license.json");
-    writeFileSync(license, this.license(1, seats));
-    this.machines = network.machines.map((place, index) => {
-      const id = idOf(index);
-      const own = join(folder, id);
-      const data = join(own, "quorate");
-      mkdirSync(data, { recursive: true, mode: 0o700 });
-      this.#certify(id, data);
-      const advertise = this.#urlOf(index, "quorate", null);
-      return new Machine({
-        id,
-        place,
-        url: advertise,
-        folder: own,
-        etcdArgs: this.#etcdArgs(index, own),
-        serveArgs: [
-          ["--data", data, "--listen", `${place.address}:${PORTS.quorate}`, "--insecure"],
-          ["--advertise", advertise, "--lease-ms", String(LEASE_MS), "--license", license],
-          ["--vendor-key", this.vendorKey, "--admin-token-file", this.adminTokenFile],
-          ["--store", `etcd:${this.#endpointsOf(index).join(",")}`],
-        ].flat(),
-        ...(env === undefined ? {} : { env: env(id) }),
-      });
+    writeFileSync(join(folder, "license.json"), this.license(1, seats));
+    this.machines = network.machines.map((_, index) => this.#machine(index, idOf(index)));
+  }
+
+  #machine(index: number, id: string): Machine {
+    const place = this.network.machines[index]!;
+    const own = join(this.#folder, id);
+    const data = join(own, "quorate");
+    mkdirSync(data, { recursive: true, mode: 0o700 });
+    this.#certify(id, data);
+    const advertise = this.#urlOf(index, "quorate", null);
+    return new Machine({
+      id,
+      place,
+      url: advertise,
+      folder: own,
+      etcdArgs: this.#etcdArgs(index, own),
+      serveArgs: [
+        ["--data", data, "--listen", `${place.address}:${PORTS.quorate}`, "--insecure"],
+        ["--advertise", advertise, "--lease-ms", String(LEASE_MS)],
+        ["--license", join(this.#folder, "license.json")],
+        ["--vendor-key", this.vendorKey, "--admin-token-file", this.adminTokenFile],
+        ["--store", this.#managed ? this.#managedStore(index, id) : this.#store(index)],
+      ].flat(),
+      env: this.#env(id),
     });
+  }
+
+  /** Another machine in the place of a dead one, at its address; it is not started. */
+  replace(dead: Machine, id: string): Machine {
+    const index = this.machines.indexOf(dead);
+    const machine = this.#machine(index, id);
+    this.machines = this.machines.with(index, machine);
+    return machine;
+  }
+
+  #store(index: number): string {
+    return `etcd:${this.#endpointsOf(index).join(",")}`;
+  }
+
+  /** As this machine, of that id, is told; the others are as they were at the beginning. */
+  #managedStore(index: number, id: string): string {
+    const members = this.network.machines.map(
+      ({ address }, i) => `${i === index ? id : idOf(i)}=http://${address}:${PORTS.etcdPeers}`,
+    );
+    return `etcd+managed:${members.join(",")}`;
   }
 
   get urls(): string[] {
@@ -90,8 +120,10 @@ export class Pool {
 
   async start(): Promise<void> {
     if (this.#through !== "nothing") await this.#startMiddle();
-    for (const machine of this.machines) machine.start("etcd");
-    await this.etcdLeader();
+    if (!this.#managed) {
+      for (const machine of this.machines) machine.start("etcd");
+      await this.etcdLeader();
+    }
     for (const machine of this.machines) machine.start("quorate");
     await Promise.all(this.machines.map((machine) => machine.ready()));
     await this.leader();
@@ -171,8 +203,17 @@ export class Pool {
   }
 
   install(machine: Machine, text: string): Promise<Reply<unknown> | null> {
-    const headers = { authorization: `Bearer ${ADMIN_TOKEN}` };
-    return call("PUT", `${machine.url}/v1/license`, { headers, text });
+    return call("PUT", `${machine.url}/v1/license`, { headers: ADMINISTRATOR, text });
+  }
+
+  /** Retires a dead server for good and makes room for another. */
+  async forget(dead: Machine, askedAt: Machine): Promise<void> {
+    const sent = { headers: ADMINISTRATOR, body: { member: dead.id } };
+    await waitFor(
+      `${dead.id} is removed from the pool`,
+      async () => (await call("POST", `${askedAt.url}/v1/pool/remove`, sent))?.status === 200,
+      START_MS_MAX,
+    );
   }
 
   async everywhere(sequence: number, timeoutMs: number): Promise<void> {
@@ -249,6 +290,7 @@ export class Pool {
 }
 
 const ADMIN_TOKEN = "administrator-of-the-test";
+const ADMINISTRATOR = { authorization: `Bearer ${ADMIN_TOKEN}` };
 
 function idOf(index: number): string {
   return String.fromCodePoint("a".codePointAt(0)! + index);

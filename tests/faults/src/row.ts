@@ -12,6 +12,8 @@ export interface Row {
   /** What is done to the pool, for the table. */
   readonly title: string;
   readonly through?: Through;
+  /** The license servers start their machines' etcd themselves. */
+  readonly managed?: boolean;
   /** The pool is without a majority for longer than a life: its clients must lose their seats. */
   readonly losesMajority?: boolean;
   readonly env?: (id: string) => NodeJS.ProcessEnv;
@@ -86,8 +88,15 @@ export async function runRow(
   const startedMs = nowMs();
   mkdirSync(folder, { recursive: true });
   const seats = seatsFor(clientCount);
-  const { through = "nothing", env } = row;
-  const options = { network, folder, seats, through, ...(env === undefined ? {} : { env }) };
+  const { through = "nothing", managed = false, env } = row;
+  const options = {
+    network,
+    folder,
+    seats,
+    through,
+    managed,
+    ...(env === undefined ? {} : { env }),
+  };
   const pool = new Pool(options);
   const clients = new Clients(clientCount, pool.urls, pool.vendorKey);
   const stage = new Stage(pool, clients, folder, say);
