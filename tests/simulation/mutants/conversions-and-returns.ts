@@ -115,7 +115,7 @@ export const CONVERSIONS_AND_RETURNS: readonly Mutant[] = [
   },
   {
     name: "known-session-moved-unsplit",
-    aim: "dies and returns within one life",
+    aim: "cut off for most of a life",
     rule: "4.5: a session counts in its old entry until that was taken back or split",
     file: `${MEMBER}/conversions.ts`,
     find: `    if (known !== null && this.isUnsplit(known)) {`,
