@@ -189,14 +189,15 @@ export class VirtualAdministrator {
     if (this.#dead !== dead || !this.#world.isActive()) return;
     this.#dead = null;
     this.counts.replaced += 1;
-    const [, name = dead.id, number = "1"] = NUMBERED.exec(dead.id) ?? [];
-    const member = this.#world.newMember(`${name}${Number(number) + 1}`, index);
+    const [, name = dead.id, number = ""] = NUMBERED.exec(dead.id) ?? [];
+    const member = this.#world.newMember(`${name}${Number(number === "" ? 1 : number) + 1}`, index);
     this.#world.members[index] = member;
     member.start();
     // Now and then somebody finds the old machine and switches it on.
     if (!random.chance(OLD_MACHINE_SHARE)) return;
     this.#world.scheduler.after(random.between(0, 2 * this.#world.profile.lifeMs), () => {
-      if (!this.#world.isActive()) return;
+      // Earlier it would take its old place back, and the new machine would find none.
+      if (!this.#world.isActive() || !this.#world.store.has(`member/${member.id}`)) return;
       this.#world.story.tell("human", `switches the old ${dead.id} on again`);
       dead.mayRun = true;
       dead.start();

@@ -140,6 +140,10 @@ export class VirtualStoreServer {
     return this.#random.between(0, this.weather.lateMsMax);
   }
 
+  has(key: string): boolean {
+    return (this.backing.data.changes.get(key)?.value ?? null) !== null;
+  }
+
   /** A backup, as of now. */
   copy(): StoreCopy {
     const { revision, changes, deletedKeys } = this.backing.data;
