@@ -234,7 +234,7 @@ describe("when the own server dies", () => {
     };
     await world.passUntil(30_000);
     expect(world.callsTo("a", "heartbeat").map(({ atMs }) => atMs)).toEqual([
-      20_000, 21_260, 22_520,
+      20_000, 21_235, 22_470,
     ]);
     expect(heard).toEqual([]);
     expect(world.callsTo("b", "heartbeat")).toEqual([]);

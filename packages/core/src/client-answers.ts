@@ -135,7 +135,7 @@ export function refusedWhileBelieving(
   if (atHome && next === "stop") return refuseForGood(left, refusal);
   if (atHome && next === "over") return lose(left, refusal.refused);
   if (refusal.refused !== "busy") return moveOn(recover(left), now, random);
-  const pauseMs = pauseOf(refusal, BUSY_PAUSE_MS) * (1 + random / 2);
+  const pauseMs = pauseOf(refusal, 0) + BUSY_PAUSE_MS * (0.2 + random / 2);
   if (left.attempt >= BUSY_REPEATS_MAX) return moveOn(recover(left), now, random, pauseMs);
   const again = recover({ ...left, attempt: left.attempt + 1 });
   return repeatLater(again, asked.server, now, pauseMs);

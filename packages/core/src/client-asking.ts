@@ -25,6 +25,8 @@ const CHECKOUT_TIMEOUT_MS = 2_000;
 const QUEUE_ANSWER_MS = LIFE_MS_DEFAULT / 6;
 const BACK_OFF_MS_MIN = 200;
 const BACK_OFF_MS_MAX = 2_000;
+/** A client that believes is waited for: its work goes on, and the pool that takes it over is about to. */
+const BELIEVING_BACK_OFF_MS_MAX = 500;
 /** After `lost` nobody's work is running, so the pool is spared a little more. */
 const LOST_BACK_OFF_MS_MAX = 5_000;
 /** Servers that may hold a duplicate grant, and how often each is asked to drop it. */
@@ -122,7 +124,7 @@ export function nextServer(state: ClientActive): string | null {
 /** How long to pause before the next round. */
 export function backOffMs(state: ClientActive, random: number): number {
   const longestMs = isBelieving(state)
-    ? Math.min(BACK_OFF_MS_MAX, state.authorization.lifeMs / 10)
+    ? Math.min(BELIEVING_BACK_OFF_MS_MAX, state.authorization.lifeMs / 10)
     : state.name === "lost"
       ? LOST_BACK_OFF_MS_MAX
       : BACK_OFF_MS_MAX;

@@ -72,7 +72,7 @@ export const REFUSALS = {
   "method-not-allowed": { status: 405, next: "stop", title: "The path has no such method" },
   "unsupported-media-type": { status: 415, next: "stop", title: "Send JSON" },
   "too-large": { status: 413, next: "stop", title: "The request is too large" },
-  unauthorized: { status: 401, next: "stop", title: "An administrator's token is needed" },
+  unauthorized: { status: 401, next: "stop", title: "A token is needed" },
   forbidden: { status: 403, next: "stop", title: "Not allowed" },
   "license-older": { status: 409, next: "stop", title: "The pool has a newer license" },
   "license-conflict": {

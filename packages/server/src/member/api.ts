@@ -15,6 +15,8 @@ import type {
   PoolAnswer,
   ReleaseAnswer,
   ReleaseRequest,
+  UsageAnswer,
+  UsageQuery,
 } from "@quorate/protocol";
 import type { PeerAnswer, PeerCall } from "./peer-calls.ts";
 
@@ -29,6 +31,8 @@ export interface MemberApi {
   authorizations(query: AuthorizationsQuery): Promise<AuthorizationsPage>;
   features(): Promise<FeaturesAnswer>;
   pool(): PoolAnswer;
+  /** Who used how much in a time, from the journals of all members that answer. */
+  usage(query: UsageQuery): Promise<UsageAnswer | Refusal>;
   license(): LicenseAnswer | Refusal;
   installLicense(text: string): Promise<LicenseAnswer | Refusal>;
   lead(member: string): Promise<PoolAnswer | Refusal>;

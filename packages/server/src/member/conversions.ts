@@ -61,7 +61,10 @@ interface FreeWant {
 }
 
 const BUSY = refuse("busy", "the session is being granted; try again", { retryAfterMs: 50 });
+/** A client that waits for a retirement comes back at least this often: whoever notices first may do it. */
+const RETRY_MS_MAX = 1_000;
 const NONCES_MAX = 100_000;
+const ANSWERS_A_TURN = 32;
 /** Moved by one write: a few milliseconds of work for the event loop. */
 const BATCH_MAX = 500;
 
@@ -264,7 +267,7 @@ export class Conversions {
     if (!leads) return this.toLeader();
     if (!over && !owns) {
       return refuse("busy", `${member} is silent; its seats can be moved once it is retired`, {
-        retryAfterMs: Math.min(2_000, this.lease.retireInMs(member)),
+        retryAfterMs: Math.min(RETRY_MS_MAX, this.lease.retireInMs(member)),
       });
     }
     const want = {
@@ -403,7 +406,9 @@ export class Conversions {
       });
       if (!written) moved = new Set();
     }
-    for (const each of batch) {
+    for (const [index, each] of batch.entries()) {
+      // Each answer costs a signature: the event loop gets a turn between a few of them.
+      if (index > 0 && index % ANSWERS_A_TURN === 0) await this.member.pause(0);
       const gone = this.gone(each.session);
       const refusal = failed ?? this.lease.refusal() ?? gone;
       if (moved.has(each) && refusal === null && this.lease.epoch === epoch) {

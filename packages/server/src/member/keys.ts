@@ -6,6 +6,7 @@ export const STORE_KEY = "store";
 export const LICENSE_KEY = "license";
 export const MEMBERS_KEY = "members";
 export const LEADER_KEY = "leader";
+export const TOKENS_KEY = "tokens";
 export const MEMBER_PREFIX = "member/";
 export const ALLOCATION_PREFIX = "allocation/";
 

@@ -22,6 +22,7 @@ import {
   memberKeyOf,
   type MemberRecord,
   STORE_KEY,
+  TOKENS_KEY,
 } from "./keys.ts";
 import { Leader } from "./leader.ts";
 import { ANOTHER_LIVES, EXIT_ANOTHER_LIVES, EXIT_BROKEN, LeaseKeeper } from "./lease-keeper.ts";
@@ -33,6 +34,8 @@ import type { MemberPorts } from "./ports.ts";
 import { Reporter } from "./reporter.ts";
 import { Seats } from "./seats.ts";
 import { StoreGuard } from "./store-guard.ts";
+import { UsageReport } from "./usage-report.ts";
+import { TokenKeeper } from "./token-keeper.ts";
 import { Wants } from "./wants.ts";
 
 const HOUSEKEEPING_MS = 200;
@@ -53,6 +56,9 @@ export class Member {
   private readonly reporter: Reporter;
   private readonly desk: Desk;
   private readonly peers: PeerDesk;
+  private readonly usageReport: UsageReport;
+  /** Who may ask what over HTTP; the seats know nothing of it. */
+  readonly tokens: TokenKeeper;
   private joining: Promise<void> | null = null;
   private mark = "";
   private provenMark = "";
@@ -70,6 +76,7 @@ export class Member {
     this.view = new PoolView(context, this.lease);
     this.leader = new Leader(context, this.lease, this.seats, this.view);
     this.reporter = new Reporter(context, this.lease, this.seats, this.view);
+    this.tokens = new TokenKeeper(context);
     const wants = new Wants(context, this.lease, this.seats, this.leader);
     const conversions = new Conversions(context, this.lease, this.seats, this.leader, this.view);
     this.desk = new Desk(
@@ -93,6 +100,7 @@ export class Member {
       conversions,
       this.desk,
     );
+    this.usageReport = new UsageReport(context, this.lease);
     this.seats.isAwaited = (feature) => wants.pending(feature);
     this.connect();
   }
@@ -161,7 +169,9 @@ export class Member {
     }
     let told = false;
     for (;;) {
-      await state.transact({ reads: [LICENSE_KEY, MEMBER_PREFIX, LEADER_KEY, MEMBERS_KEY] });
+      await state.transact({
+        reads: [LICENSE_KEY, MEMBER_PREFIX, LEADER_KEY, MEMBERS_KEY, TOKENS_KEY],
+      });
       await this.licenses.follow();
       if (this.context.license !== null || this.context.ended) break;
       if (!told) ports.log.info(this.lease.refusal()?.detail ?? "waiting for a license");
@@ -308,7 +318,7 @@ export class Member {
 
   private async readAll(): Promise<void> {
     if (this.lease.phase !== "active") return;
-    await this.context.state.transact({ reads: [ALLOCATION_PREFIX] });
+    await this.context.state.transact({ reads: [ALLOCATION_PREFIX, TOKENS_KEY] });
   }
 
   /** A watch is a hint to read: all keys it names within one turn are read together. */
@@ -404,12 +414,18 @@ export class Member {
     else this.context.alarm(name, sentence);
   }
 
+  /** An event that the world around the member found out. */
+  tell(type: string, data: Readonly<Record<string, unknown>>): void {
+    this.context.emit(type, data);
+  }
+
   checkout: Desk["checkout"] = (request) => this.desk.checkout(request);
   heartbeat: Desk["heartbeat"] = (request) => this.desk.heartbeat(request);
   release: Desk["release"] = (request) => this.desk.release(request);
   authorizations: Desk["authorizations"] = (query) => this.desk.authorizations(query);
   features: Desk["features"] = () => this.desk.features();
   pool: Desk["pool"] = () => this.desk.pool();
+  usage: UsageReport["answer"] = (query) => this.usageReport.answer(query);
   license: LicenseKeeper["answer"] = () => this.licenses.answer();
   installLicense: LicenseKeeper["install"] = (text) => this.licenses.install(text);
   lead: Desk["lead"] = (member) => this.desk.lead(member);

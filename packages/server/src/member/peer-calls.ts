@@ -36,7 +36,7 @@ export type PeerCall = { readonly epoch: number; readonly term: number } & (
     }
   | {
       readonly kind: "pass-on";
-      readonly what: "release" | "revoke" | "list" | "features";
+      readonly what: "release" | "revoke" | "list" | "features" | "usage";
       readonly body: unknown;
     }
 );

@@ -1,6 +1,7 @@
 /** What other members ask, answered. The HTTP layer has verified who they are. */
 import { handOver, isFault, refuse, type Refusal, type Session } from "@quorate/core";
 import type { AuthorizationsQuery } from "@quorate/protocol";
+import type { UsageQuery } from "../journal/journal.ts";
 import type { MemberContext } from "./context.ts";
 import type { Conversions } from "./conversions.ts";
 import type { Desk } from "./desk.ts";
@@ -111,6 +112,8 @@ export class PeerDesk {
       case "features":
         if (!this.lease.leads()) return no(this.notLeader());
         return yes(this.desk.featureRows(this.view.missing()));
+      case "usage":
+        return yes(await this.member.ports.journal.usage(call.body as UsageQuery));
     }
   }
 
