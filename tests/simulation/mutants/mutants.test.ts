@@ -16,7 +16,7 @@ describe("the catalogue of planted bugs", () => {
     expect(new Set(MUTANTS.map(({ name }) => name)).size).toBe(MUTANTS.length);
     expect(MUTANTS.length).toBeGreaterThanOrEqual(25);
     const aims = MUTANTS.flatMap(({ aim }) => aim ?? []);
-    expect(aims.filter((aim) => !aimNames().includes(`"${aim}"`))).toEqual([]);
+    expect(aims.filter((aim) => aim !== "none" && !aimNames().includes(`"${aim}"`))).toEqual([]);
   });
 
   it("refuses a change whose place is gone or there twice", () => {
@@ -36,7 +36,7 @@ const QUICK = [
   "retire-after-lease",
   "convert-without-confirm",
   "client-deaf-to-sleep",
-  "ended-older-session-not-held",
+  "converted-seat-handed-on",
 ] as const;
 
 describe("a planted bug is found:", () => {
