@@ -84,6 +84,7 @@ export class VirtualDisk {
       syncedSequence: () => journal.syncedSequence(),
       syncingSinceMs: () => journal.syncingSinceMs(),
       history: (query) => this.#later(process, () => journal.history(query)),
+      usage: (query) => this.#later(process, () => journal.usage(query)),
       close: () => this.#later(process, () => this.#close()),
     };
   }

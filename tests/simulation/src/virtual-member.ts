@@ -256,6 +256,7 @@ export class VirtualMember implements Host<MemberApi> {
         return answer;
       },
       authorizations: (query) => member.authorizations(query),
+      usage: (query) => member.usage(query),
       features: () => member.features(),
       pool: () => member.pool(),
       license: () => member.license(),
