@@ -18,8 +18,9 @@ const ANSWER_MS_MAX = 10_000;
 
 export async function giveOrder(order: Order): Promise<{ url: string; pool: PoolAnswer }> {
   const { servers, token, path, body, notBy } = order;
+  const headers = { authorization: `Bearer ${token}` };
   const looks = await Promise.all(
-    servers.map((url) => callServer(url, "/v1/pool", { timeoutMs: LOOK_MS_MAX })),
+    servers.map((url) => callServer(url, "/v1/pool", { headers, timeoutMs: LOOK_MS_MAX })),
   );
   const reasons: string[] = [];
   for (const [index, url] of servers.entries()) {
@@ -34,7 +35,7 @@ export async function giveOrder(order: Order): Promise<{ url: string; pool: Pool
     }
     const answer = await callServer(url, path, {
       method: "POST",
-      headers: { authorization: `Bearer ${token}` },
+      headers,
       ...(body === undefined ? {} : { body }),
       timeoutMs: ANSWER_MS_MAX,
     });

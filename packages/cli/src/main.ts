@@ -23,6 +23,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<AddCommand>>> = {
   run: async () => (await import("./commands/run.ts")).runCommand,
   pool: async () => (await import("./commands/pool.ts")).poolCommand,
   member: async () => (await import("./commands/member.ts")).memberCommand,
+  token: async () => (await import("./commands/token.ts")).tokenCommand,
   license: async () => (await import("./commands/license.ts")).licenseCommand,
   vendor: async () => (await import("./commands/vendor.ts")).vendorCommand,
 };

@@ -2,6 +2,8 @@
  * One question to one server, with a deadline. Deliberately light: `status` must not load the SDK or the schemas
  * of the wire to ask two questions.
  */
+import { ownToken } from "./own-token.ts";
+
 const ANSWER_BYTES_MAX = 16 * 1024 * 1024;
 
 /** What a server said. `body` is null when it is no JSON. */
@@ -27,11 +29,13 @@ export async function callServer(
   path: string,
   call: ServerCall,
 ): Promise<ServerAnswer | Silence> {
+  const token = ownToken();
   try {
     const response = await fetch(server + path, {
       method: call.method ?? "GET",
       headers: {
         accept: "application/json",
+        ...(token === null ? {} : { authorization: `Bearer ${token}` }),
         ...(call.body === undefined ? {} : { "content-type": "application/json" }),
         ...call.headers,
       },

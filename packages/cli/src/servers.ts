@@ -31,11 +31,16 @@ export function adminTokenFrom(flag: string | undefined): string {
       EXIT.usage,
     );
   }
+  return tokenIn(file);
+}
+
+/** The one line of a token's file. */
+export function tokenIn(file: string): string {
   let text: string;
   try {
     text = readFileSync(file, "utf8").trim();
   } catch {
-    throw new Failure(`cannot read the administrator's token from ${file}`);
+    throw new Failure(`cannot read the token from ${file}`);
   }
   // A header takes one line of printable ASCII; anything else would be thrown by fetch as a bug.
   if (/^[\x21-\x7e]+$/.test(text)) return text;

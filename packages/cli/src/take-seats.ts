@@ -15,6 +15,7 @@ import {
 import { type Granted, newSecret, sessionOf } from "@quorate/protocol";
 import { EXIT, type ExitCode } from "./exit-codes.ts";
 import { Failure } from "./failure.ts";
+import { ownToken } from "./own-token.ts";
 
 export interface Wanted {
   readonly servers: readonly string[];
@@ -95,7 +96,7 @@ interface ListeningWire {
 
 /** Notes what a later release needs, and tells somebody who waits that nobody answers. */
 function listeningWire(tellSilence: boolean): ListeningWire {
-  const inner = httpWire(fetchTransport);
+  const inner = httpWire(fetchTransport, ownToken());
   let silentCalls = 0;
   const noted: ListeningWire = {
     granted: null,

@@ -1,17 +1,25 @@
-/** Whom the command line trusts when a server's URL is https: `--ca FILE`, else `QUORATE_CA`, else the system. */
+/**
+ * What every command that asks servers takes: `--ca FILE`, else `QUORATE_CA`, else the system, for servers with https;
+ * and `--token-file FILE`, else `QUORATE_TOKEN_FILE`, for pools that let in only who has a token.
+ */
 import { readFileSync } from "node:fs";
 import type { Command } from "commander";
 import { EXIT } from "./exit-codes.ts";
 import { Failure } from "./failure.ts";
+import { useTokenFile } from "./own-token.ts";
 
-/** Adds `--ca` to every command that asks servers, and takes it in before the command runs. */
+/** Adds them, and takes them in before the command runs. */
 export function trustOptions(program: Command): void {
   for (const command of leavesOf(program)) {
     if (!asksServers(command)) continue;
     command
       .option("--ca <file>", "who signs the servers' certificates, PEM (default: QUORATE_CA)")
+      .option("--token-file <file>", "a token to show to the servers (default: QUORATE_TOKEN_FILE)")
       .hook("preAction", async (_command, action) => {
         const file = action.getOptionValue("ca") ?? process.env["QUORATE_CA"] ?? "";
+        const tokenFile =
+          action.getOptionValue("tokenFile") ?? process.env["QUORATE_TOKEN_FILE"] ?? "";
+        if (typeof tokenFile === "string" && tokenFile !== "") useTokenFile(tokenFile);
         if (typeof file === "string" && file !== "") await trustOnly(file);
       });
   }

@@ -31,6 +31,8 @@ export interface ClientOptions {
   readonly servers?: readonly string[];
   /** The vendor's public key the program was built with: a grant that can't be followed to it is refused. */
   readonly vendorKey?: string;
+  /** A token of the role client, for pools that let in only who has one. Not used with a `wire` of your own. */
+  readonly token?: string;
   /** Which server a new session asks first; default `first`. */
   readonly pick?: Pick;
   readonly holder?: Holder;
@@ -72,7 +74,7 @@ export class QuorateClient implements AsyncDisposable {
       random: options.random ?? (() => webEnvironment.random()),
       newSession: options.newSession ?? (() => webEnvironment.newSession()),
     };
-    const wire = options.wire ?? webWire(environment.timers);
+    const wire = options.wire ?? webWire(environment.timers, options.token ?? null);
     const { vendorKey } = options;
     const licenseCheck = vendorKey === undefined ? null : new LicenseCheck(wire, vendorKey);
     this.#host = { environment, wire, licenseCheck };

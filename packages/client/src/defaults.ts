@@ -34,8 +34,11 @@ export const webEnvironment: Environment = {
   },
 };
 
-export function webWire(timers: ClientTimers): Wire {
-  return httpWire(fetchTransport((input, init) => fetch(input, init), timers));
+export function webWire(timers: ClientTimers, token: string | null): Wire {
+  return httpWire(
+    fetchTransport((input, init) => fetch(input, init), timers),
+    token,
+  );
 }
 
 export function webHolder(): Holder {

@@ -29,7 +29,8 @@ export interface HttpCall {
 /** Sends one call. Resolves null when nothing of at most RESPONSE_BYTES_MAX came in time. */
 export type Transport = (call: HttpCall) => Promise<HttpAnswer | null>;
 
-export function httpWire(transport: Transport): Wire {
+/** `token` is the program's own, for pools whose clients need one; it goes with every call. */
+export function httpWire(transport: Transport, token: string | null = null): Wire {
   async function call<A>(
     server: string,
     method: HttpCall["method"],
@@ -39,6 +40,7 @@ export function httpWire(transport: Transport): Wire {
     parse: (answer: HttpAnswer) => A | null,
   ): Promise<A | null> {
     const headers: Record<string, string> = { accept: "application/json" };
+    if (token !== null) headers["authorization"] = `Bearer ${token}`;
     if (sent.secret !== undefined) headers[SESSION_HEADER] = sent.secret;
     if (sent.body !== undefined) headers["content-type"] = "application/json";
     const body = sent.body === undefined ? null : JSON.stringify(sent.body);

@@ -33,12 +33,13 @@ const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
  */
 export function nodeClient(options: NodeClientOptions = {}): QuorateClient {
   const { releaseOnExit = true, tls = {}, ...given } = options;
+  const token = given.token ?? textIn("QUORATE_TOKEN_FILE")?.trim() ?? null;
   const client = new NodeClient({
     servers: serversOf(process.env["QUORATE_SERVERS"]),
     holder: nodeHolder(),
     clocks: nodeClocks(),
     timers: nodeTimers,
-    wire: httpWire(nodeTransport({ ...tlsFromEnvironment(), ...tls })),
+    wire: httpWire(nodeTransport({ ...tlsFromEnvironment(), ...tls }), token),
     ...given,
   });
   if (releaseOnExit) {

@@ -147,6 +147,37 @@ export interface LicenseAnswer {
   readonly license: unknown;
 }
 
+export const ROLES = ["client", "viewer", "administrator"] as const;
+
+/** What a token is good for: checking out, reading, everything. */
+export type Role = (typeof ROLES)[number];
+
+export interface TokenBody {
+  readonly name: string;
+  readonly role: Role;
+  /** RFC 3339; missing: it does not end by itself. */
+  readonly expiresAt?: string;
+}
+
+export interface TokenRow {
+  readonly id: string;
+  readonly name: string;
+  readonly role: Role;
+  /** RFC 3339. */
+  readonly createdAt: string;
+  readonly createdBy: string;
+  readonly expiresAt: string | null;
+}
+
+export interface TokensAnswer {
+  readonly tokens: readonly TokenRow[];
+}
+
+/** The only answer that holds the token. */
+export interface TokenAnswer extends TokenRow {
+  readonly token: string;
+}
+
 export type MemberEvent = {
   readonly type: string;
   /** RFC 3339. */

@@ -3,7 +3,7 @@
  *
  * Deliberately absent: I/O of any kind. Runs in Node and browsers.
  */
-export type * from "./api.ts";
+export * from "./api.ts";
 export * from "./certificate.ts";
 export { formatPublicKey, parsePublicKey, parseSignature, verifySignature } from "./keys.ts";
 export {

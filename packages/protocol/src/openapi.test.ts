@@ -13,6 +13,9 @@ import type {
   LicenseAnswer,
   MemberEvent,
   PoolAnswer,
+  TokenAnswer,
+  TokenBody,
+  TokensAnswer,
 } from "./api.ts";
 import { openApiDocument } from "./openapi.ts";
 import { problemOf, refusalOf } from "./problems.ts";
@@ -118,8 +121,11 @@ describe("the schemas", () => {
       Mutual<Static<typeof SCHEMAS.FeaturesAnswer>, FeaturesAnswer>,
       Mutual<Static<typeof SCHEMAS.PoolAnswer>, PoolAnswer>,
       Mutual<Static<typeof SCHEMAS.LicenseAnswer>, LicenseAnswer>,
+      Mutual<Static<typeof SCHEMAS.TokenBody>, TokenBody>,
+      Mutual<Static<typeof SCHEMAS.TokenAnswer>, TokenAnswer>,
+      Mutual<Static<typeof SCHEMAS.TokensAnswer>, TokensAnswer>,
       Mutual<Static<typeof SCHEMAS.MemberEvent>, MemberEvent>,
-    ] = [true, true, true, true, true, true, true, true, true];
+    ] = [true, true, true, true, true, true, true, true, true, true, true, true];
     expect(same).not.toContain(false);
     expect(checkout({ session: "s", feature: "f", holder: { user: "u", host: "h" } })).toEqual({
       session: "s",

@@ -7,7 +7,7 @@ import type { RefusalCode } from "@quorate/core";
 import { PROBLEM_MEDIA_TYPE } from "./problems.ts";
 import { ROUTES, SESSION_HEADER, SIGNATURE_HEADER } from "./routes.ts";
 import type { Route } from "./routes.ts";
-import { SCHEMAS, SESSION_PATTERN } from "./schemas.ts";
+import { SCHEMAS, SESSION_PATTERN, TOKEN_NAME_PATTERN } from "./schemas.ts";
 import type { SchemaName } from "./schemas.ts";
 
 /** Makes a new plain JSON value each time. */
@@ -80,7 +80,10 @@ function pathParameters(path: string): unknown[] {
     name: match[1],
     in: "path",
     required: true,
-    schema: { type: "string", pattern: SESSION_PATTERN },
+    schema: {
+      type: "string",
+      pattern: match[1] === "session" ? SESSION_PATTERN : TOKEN_NAME_PATTERN,
+    },
   }));
 }
 

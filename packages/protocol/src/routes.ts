@@ -13,6 +13,7 @@ export const SIGNATURE_HEADER = "quorate-signature";
 export const PEER_SIGNATURE_PREFIX = "quorate-peer-1\n";
 
 export const AUTHORIZATIONS_PATH = "/v1/authorizations";
+export const TOKENS_PATH = "/v1/tokens";
 export const PEER_PATH = "/v1/peer";
 export const PEER_KINDS = [
   "report",
@@ -31,6 +32,11 @@ export function authorizationPath(session: string): string {
 
 export function heartbeatPath(session: string): string {
   return `${AUTHORIZATIONS_PATH}/${session}/heartbeat`;
+}
+
+/** By the token's id or name. */
+export function tokenPath(id: string): string {
+  return `${TOKENS_PATH}/${id}`;
 }
 
 export type Method = "GET" | "POST" | "PUT" | "DELETE";
@@ -209,6 +215,35 @@ export const ROUTES: readonly Route[] = [
     body: "LicenseDocument",
     answers: [{ status: 200, says: "The license in force", schema: "LicenseAnswer" }],
     refusals: [...ADMINISTRATOR_REFUSALS, "license-older", "license-conflict", "license-invalid"],
+  },
+  {
+    operation: "tokens",
+    method: "GET",
+    path: TOKENS_PATH,
+    summary: "The tokens of the pool, without their secrets",
+    access: "administrator",
+    query: "NoQuery",
+    answers: [{ status: 200, says: "All tokens", schema: "TokensAnswer" }],
+    refusals: ["unauthorized", "forbidden", "bad-request"],
+  },
+  {
+    operation: "createToken",
+    method: "POST",
+    path: TOKENS_PATH,
+    summary: "Make a token; it is shown in this answer only",
+    access: "administrator",
+    body: "TokenBody",
+    answers: [{ status: 201, says: "Made", schema: "TokenAnswer" }],
+    refusals: [...ADMINISTRATOR_REFUSALS, "busy"],
+  },
+  {
+    operation: "revokeToken",
+    method: "DELETE",
+    path: tokenPath("{id}"),
+    summary: "Revoke a token, by its id or name",
+    access: "administrator",
+    answers: [{ status: 200, says: "Revoked", schema: "TokenRow" }],
+    refusals: [...ADMINISTRATOR_REFUSALS, "not-found", "busy"],
   },
   {
     operation: "events",

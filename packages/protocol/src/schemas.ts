@@ -112,6 +112,31 @@ const AuthorizationsQuery = Type.Object(
 );
 
 const NoQuery = Type.Object({}, closed);
+/** What stands for a token in a path: its id or its name. */
+export const TOKEN_NAME_PATTERN = NAME_PATTERN;
+const role = Type.Union([
+  Type.Literal("client"),
+  Type.Literal("viewer"),
+  Type.Literal("administrator"),
+]);
+const TokenBody = Type.Object(
+  {
+    name,
+    role,
+    expiresAt: Type.Optional(Type.String({ maxLength: 40, description: "RFC 3339" })),
+  },
+  closed,
+);
+const TokenRow = Type.Object({
+  id: Type.String(),
+  name,
+  role,
+  createdAt: instant,
+  createdBy: Type.String(),
+  expiresAt: nullable(instant),
+});
+const TokensAnswer = Type.Object({ tokens: Type.Array(TokenRow) });
+const TokenAnswer = Type.Object({ ...TokenRow.properties, token: Type.String() });
 const MemberBody = Type.Object({ member: name }, closed);
 
 const Granted = Type.Object({
@@ -279,6 +304,10 @@ export const SCHEMAS = {
   Released,
   ReleaseQuery,
   ServiceAnswer,
+  TokenAnswer,
+  TokenBody,
+  TokenRow,
+  TokensAnswer,
 } as const;
 
 export type SchemaName = keyof typeof SCHEMAS;

@@ -11,6 +11,7 @@ import { statSync } from "node:fs";
 import { join } from "node:path";
 import type { MemberCertificate } from "@quorate/protocol";
 import { shortestLeaseMs } from "@quorate/core";
+import type { Door } from "./http/access.ts";
 import { createHttpServer } from "./http/http-server.ts";
 import { createPeers } from "./http/peer-client.ts";
 import { readTls, type TlsFiles, watchTls } from "./http/tls.ts";
@@ -41,6 +42,9 @@ export interface OpenMemberOptions {
   readonly priority: number;
   readonly leaseMs: number;
   readonly adminToken: string | null;
+  /** Who may check out, and who may read; missing: whoever reaches this server. */
+  readonly clients?: Door;
+  readonly readers?: Door;
   /** Where the built web console is; null: none is served. */
   readonly consoleFolder?: string | null;
   /** Null or missing: what travels can be read and changed on its way. */
@@ -123,6 +127,9 @@ export async function openMember(options: OpenMemberOptions): Promise<OpenMember
   const http = await createHttpServer({
     member,
     adminToken: options.adminToken,
+    tokens: member.tokens,
+    clients: options.clients ?? "open",
+    readers: options.readers ?? "open",
     log: options.log,
     host: options.host,
     port: options.port,

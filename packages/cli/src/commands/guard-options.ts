@@ -1,7 +1,7 @@
 /** The options of `quorate serve` that say who may reach the server, and how. */
 import { isIP } from "node:net";
 import { type Command, Option } from "commander";
-import type { ClientAuth, TlsFiles } from "@quorate/server";
+import type { ClientAuth, Door, TlsFiles } from "@quorate/server";
 import { EXIT } from "../exit-codes.ts";
 import { Failure } from "../failure.ts";
 
@@ -11,12 +11,18 @@ export interface GuardFlags {
   readonly tlsCa?: string;
   readonly tlsClientAuth: ClientAuth;
   readonly insecure?: boolean;
+  readonly clients?: Door;
+  readonly readers?: Door;
 }
 
 export interface Guard {
   readonly tls: TlsFiles | null;
   readonly insecure: boolean;
+  readonly clients: Door;
+  readonly readers: Door;
 }
+
+const DOORS: readonly Door[] = ["open", "token"];
 
 export function guardOptions(command: Command): Command {
   return command
@@ -27,6 +33,17 @@ export function guardOptions(command: Command): Command {
       new Option("--tls-client-auth <WHEN>", "whether clients show a certificate of --tls-ca")
         .choices(["none", "request", "require"])
         .default("none"),
+    )
+    .addOption(
+      new Option(
+        "--clients <WHO>",
+        "who may check out: everybody, or who has a token or certificate (default: open on this machine or with --insecure, else token)",
+      ).choices(DOORS),
+    )
+    .addOption(
+      new Option("--readers <WHO>", "who may see the pool and its users; the same default").choices(
+        DOORS,
+      ),
     )
     .option(
       "--insecure",
@@ -43,7 +60,9 @@ export function guardFrom(flags: GuardFlags, host: string): Guard {
       EXIT.usage,
     );
   }
-  return { tls, insecure: open };
+  const door: Door = isLoopback(host) || flags.insecure === true ? "open" : "token";
+  const { clients = door, readers = door } = flags;
+  return { tls, insecure: open, clients, readers };
 }
 
 function tlsFrom(flags: GuardFlags): TlsFiles | null {

@@ -1,6 +1,6 @@
 /** A member for the tests of the HTTP face: answers at once, remembers what it was asked. */
 import { connect } from "node:net";
-import { refuse } from "@quorate/core";
+import { isRefusal, refuse } from "@quorate/core";
 import type {
   AuthorizationsPage,
   FeaturesAnswer,
@@ -10,6 +10,7 @@ import type {
 } from "@quorate/protocol";
 import type { MemberApi } from "../member/api.ts";
 import type { Log } from "../member/ports.ts";
+import type { StoredToken, TokenBook } from "../member/token-keeper.ts";
 import { createHttpServer } from "./http-server.ts";
 import type { HttpServer, HttpServerOptions } from "./http-server.ts";
 
@@ -164,6 +165,23 @@ export function keptLog(): KeptLog {
   return { lines, info: keep, warn: keep, error: keep };
 }
 
+export function memoryTokens(): TokenBook {
+  const byId = new Map<string, StoredToken>();
+  return {
+    find: (id) => byId.get(id) ?? null,
+    list: () => [...byId.values()],
+    add: async (token) => {
+      byId.set(token.id, token);
+      return token;
+    },
+    remove: async (id) => {
+      const found = byId.get(id) ?? refuse("not-found", "there is no such token");
+      if (!isRefusal(found)) byId.delete(found.id);
+      return found;
+    },
+  };
+}
+
 /** A server on a free port that never thinks it is overloaded, unless told otherwise. */
 export async function serverOf(
   member: MemberApi,
@@ -172,6 +190,7 @@ export async function serverOf(
   return createHttpServer({
     member,
     adminToken: ADMIN_TOKEN,
+    tokens: memoryTokens(),
     log: keptLog(),
     host: "127.0.0.1",
     port: 0,

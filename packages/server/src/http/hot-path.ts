@@ -18,7 +18,7 @@ import { AUTHORIZATIONS_PATH, SESSION_HEADER } from "@quorate/protocol";
 import type { Answer, Granted, ReleaseAnswer } from "@quorate/protocol";
 import type { MemberApi } from "../member/api.ts";
 import type { Log } from "../member/ports.ts";
-import type { AdministratorCheck } from "./administrator.ts";
+import type { Access } from "./access.ts";
 import { isJsonMediaType, NOT_JSON, parseJson, readBody } from "./body-reader.ts";
 import type { BodyBounds } from "./body-reader.ts";
 import type { HttpLimits } from "./http-limits.ts";
@@ -34,7 +34,7 @@ import type { Tally } from "./tally.ts";
 
 export interface HotPathOptions {
   readonly member: MemberApi;
-  readonly administrator: AdministratorCheck;
+  readonly access: Access;
   readonly limits: HttpLimits;
   readonly bodies: BodyBounds;
   readonly lagMs: () => number;
@@ -48,7 +48,8 @@ export type HotPath = (request: IncomingMessage, response: ServerResponse) => bo
 const HEARTBEAT_END = "/heartbeat";
 
 export function createHotPath(options: HotPathOptions): HotPath {
-  const { member, administrator, limits, bodies, lagMs, log, tally } = options;
+  const { member, access, limits, bodies, lagMs, log, tally } = options;
+  const { client } = access;
 
   return (request, response) => {
     const url = request.url ?? "";
@@ -74,6 +75,8 @@ export function createHotPath(options: HotPathOptions): HotPath {
 
   function checkout(request: IncomingMessage, response: ServerResponse, query: string): void {
     if (lagMs() > limits.lagNewMs) return refused(response, busy());
+    const stranger = client === null ? null : client(request);
+    if (stranger !== null) return refused(response, stranger);
     const secret = secretOf(request);
     if (secret === null) return refused(response, SECRET_MISSING);
     if (query !== "") return refused(response, NO_QUERY);
@@ -97,6 +100,9 @@ export function createHotPath(options: HotPathOptions): HotPath {
     query: string,
   ): void {
     if (lagMs() > limits.lagHeartbeatMs) return refused(response, busy());
+    // A heartbeat of a session that is not known may become a new request: it takes the same.
+    const stranger = client === null ? null : client(request);
+    if (stranger !== null) return refused(response, stranger);
     const secret = secretOf(request);
     if (secret === null) return refused(response, SECRET_MISSING);
     if (!isSession(session)) return refused(response, NOT_A_SESSION);
@@ -126,12 +132,10 @@ export function createHotPath(options: HotPathOptions): HotPath {
   ): void {
     const secret = secretOf(request);
     if (secret === null) {
-      const authorization = rawHeader(request, "authorization");
-      if (authorization === undefined || countOfHeader(request, SESSION_HEADER) > 0) {
-        return refused(response, NOBODY);
-      }
-      const refusal = administrator(authorization);
-      if (refusal !== null) return refused(response, refusal);
+      const nobody = rawHeader(request, "authorization") === undefined;
+      if (nobody || countOfHeader(request, SESSION_HEADER) > 0) return refused(response, NOBODY);
+      const caller = access.administrator(request);
+      if (isRefusal(caller)) return refused(response, caller);
     }
     if (!isSession(session)) return refused(response, NOT_A_SESSION);
     const words = readReleaseQuery(query);

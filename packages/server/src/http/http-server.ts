@@ -18,7 +18,9 @@ import type { Refusal } from "@quorate/core";
 import { methodsAt } from "@quorate/protocol";
 import type { MemberApi } from "../member/api.ts";
 import type { Log } from "../member/ports.ts";
-import { administratorCheck } from "./administrator.ts";
+import type { TokenBook } from "../member/token-keeper.ts";
+import { createAccess } from "./access.ts";
+import type { Door } from "./access.ts";
 import { addAdministratorRoutes } from "./administrator-routes.ts";
 import { NOT_JSON } from "./body-reader.ts";
 import type { BodyBounds } from "./body-reader.ts";
@@ -50,6 +52,11 @@ export interface HttpServerOptions {
   readonly member: MemberApi;
   /** Null: nobody is an administrator over HTTP. */
   readonly adminToken: string | null;
+  /** Further tokens, pool-wide. Null or missing: there are none. */
+  readonly tokens?: TokenBook | null;
+  /** Who may check out, and who may read; missing: whoever reaches this server. */
+  readonly clients?: Door;
+  readonly readers?: Door;
   readonly log: Log;
   readonly host: string;
   /** 0: the system chooses a free one. */
@@ -77,7 +84,12 @@ export async function createHttpServer(options: HttpServerOptions): Promise<Http
   const limits: HttpLimits = { ...HTTP_LIMITS, ...options.limits };
   let meter: LagMeter | null = null;
   const lagMs = options.lagMs ?? (() => meter?.lagMs() ?? 0);
-  const administrator = administratorCheck(options.adminToken);
+  const access = createAccess({
+    adminToken: options.adminToken,
+    tokens: options.tokens ?? null,
+    clients: options.clients ?? "open",
+    readers: options.readers ?? "open",
+  });
   const tally = createTally();
   const streams = createEventStreams((listener) => member.subscribe(listener), limits);
   const bodies: BodyBounds = {
@@ -86,7 +98,7 @@ export async function createHttpServer(options: HttpServerOptions): Promise<Http
     pendingBytes: 0,
   };
   const crossOrigin = crossOriginOf(() => member.pool());
-  const hotPath = createHotPath({ member, administrator, limits, bodies, lagMs, log, tally });
+  const hotPath = createHotPath({ member, access, limits, bodies, lagMs, log, tally });
   const server = createWebServer(options.tls ?? null, {
     maxHeaderSize: limits.headersBytesMax,
     headersTimeout: limits.headersMs,
@@ -128,8 +140,16 @@ export async function createHttpServer(options: HttpServerOptions): Promise<Http
     void reply.code(problem.status).headers(pairsOf(problem.headers)).send(problem.text);
   }
 
-  app.addHook("onRequest", async (_request, reply) => {
+  app.addHook("onRequest", async (request, reply) => {
     void reply.headers({ "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff" });
+    const { method, is404, raw, routeOptions } = request;
+    if (is404 || (method !== "GET" && method !== "HEAD")) return;
+    // By the route that was found, not by what was written: a path has many spellings.
+    const path = routeOptions.url ?? "";
+    if (!PUBLIC_PATHS.has(path)) {
+      const refusal = access.reader(raw, path);
+      if (refusal !== null) throw new RefusedError(refusal);
+    }
   });
   const bytesOf = readBodiesOf(app, bodies);
 
@@ -165,7 +185,13 @@ export async function createHttpServer(options: HttpServerOptions): Promise<Http
   const files = readConsole(options.consoleFolder ?? null);
   addReadRoutes(app, { member, streams, metrics, files, sendRefusal });
   if (files !== null) addConsoleRoutes(app, files);
-  addAdministratorRoutes(app, { member, administrator, bytesOf, sendRefusal });
+  addAdministratorRoutes(app, {
+    member,
+    access,
+    tokens: options.tokens ?? null,
+    bytesOf,
+    sendRefusal,
+  });
   addPeerRoutes(app, { member, bytesOf, sendRefusal });
 
   try {
@@ -192,6 +218,15 @@ export async function createHttpServer(options: HttpServerOptions): Promise<Http
     },
   };
 }
+
+/** The page that asks for a token, its files, probes, and the description: nothing of the pool is in them. */
+const PUBLIC_PATHS: ReadonlySet<string> = new Set([
+  "/",
+  "/assets/:name",
+  "/livez",
+  "/readyz",
+  "/openapi.json",
+]);
 
 const HOST_MISSING = refuse("bad-request", "The header Host is missing.");
 const HEADERS_TOO_LARGE = refuse("too-large", "The headers of the request are too large.");

@@ -1,0 +1,134 @@
+/**
+ * Who may do what (design section 5). Three roles: a client checks out, a viewer reads, an administrator
+ * does everything. A token of the pool names its id, so that a call costs one look-up and one hash; hashes are
+ * compared in constant time. The administrator's token of the server's own file is there from the start.
+ *
+ * Members are not here: they sign what they say (`peer-envelope.ts`).
+ */
+import { hash, timingSafeEqual } from "node:crypto";
+import type { IncomingMessage } from "node:http";
+import { type Refusal, refuse } from "@quorate/core";
+import type { Role } from "@quorate/protocol";
+import type { TokenBook } from "../member/token-keeper.ts";
+import { rawHeader } from "./raw-header.ts";
+
+export interface Caller {
+  readonly name: string;
+  readonly role: Role;
+}
+
+/** `open`: whoever reaches the server. */
+export type Door = "open" | "token";
+
+export interface AccessOptions {
+  /** The bootstrap administrator's; null: there is none. */
+  readonly adminToken: string | null;
+  /** Null: only the administrator's token is known. */
+  readonly tokens: TokenBook | null;
+  readonly clients: Door;
+  readonly readers: Door;
+  readonly nowMs?: () => number;
+}
+
+export interface Access {
+  /** Null: clients are open, and the hot path has nothing to ask. */
+  readonly client: ((request: IncomingMessage) => Refusal | null) | null;
+  /** `path` as the table of routes has it. */
+  reader(request: IncomingMessage, path: string): Refusal | null;
+  administrator(request: IncomingMessage): Caller | Refusal;
+}
+
+/** `qrt_<id>_<secret>`, so that a token that lies around is recognised for what it is. */
+const TOKEN = /^qrt_([0-9a-f]{12})_[A-Za-z0-9_-]{43}$/;
+const BEARER = /^Bearer +(\S+) *$/i;
+/** What a client needs to choose a server and to verify what it gets; nobody's name is in it. */
+const CLIENT_READS: ReadonlySet<string> = new Set(["/v1/pool", "/v1/features", "/v1/license"]);
+
+export function createAccess(options: AccessOptions): Access {
+  const { adminToken, tokens, nowMs = Date.now } = options;
+  if (adminToken === "")
+    throw new RangeError("an empty administrator's token would let anybody in");
+  const expected = adminToken === null ? null : digestOf(adminToken);
+
+  const callerOf = (request: IncomingMessage): Caller | Refusal => {
+    const authorization = rawHeader(request, "authorization");
+    const token = authorization === undefined ? undefined : BEARER.exec(authorization)?.[1];
+    if (token === undefined) return TOKEN_MISSING;
+    const id = TOKEN.exec(token)?.[1];
+    if (id === undefined) {
+      if (expected === null) return NO_TOKEN_CONFIGURED;
+      return timingSafeEqual(digestOf(token), expected) ? BOOTSTRAP : TOKEN_WRONG;
+    }
+    const known = tokens?.find(id) ?? null;
+    if (known === null || !timingSafeEqual(digestOf(token), Buffer.from(known.hash, "hex"))) {
+      return TOKEN_WRONG;
+    }
+    if (known.expiresAt !== null && Date.parse(known.expiresAt) <= nowMs()) return TOKEN_EXPIRED;
+    return { name: known.name, role: known.role };
+  };
+
+  const allowed = (
+    request: IncomingMessage,
+    roles: readonly Role[],
+    refusal: Refusal,
+  ): Refusal | null => {
+    const caller = callerOf(request);
+    if ("refused" in caller) return caller;
+    return roles.includes(caller.role) ? null : refusal;
+  };
+
+  return {
+    client:
+      options.clients === "open"
+        ? null
+        : (request) =>
+            hasCertificate(request) ? null : allowed(request, CLIENT_ROLES, NOT_A_CLIENT),
+    reader: (request, path) => {
+      if (options.readers === "open") return null;
+      const roles = CLIENT_READS.has(path) ? ALL_ROLES : VIEWER_ROLES;
+      if (CLIENT_READS.has(path) && hasCertificate(request)) return null;
+      return allowed(request, roles, NOT_A_VIEWER);
+    },
+    administrator: (request) => {
+      if (expected === null && tokens === null) return NO_TOKEN_CONFIGURED;
+      const caller = callerOf(request);
+      if ("refused" in caller) return caller;
+      return caller.role === "administrator" ? caller : NOT_AN_ADMINISTRATOR;
+    },
+  };
+}
+
+/** A certificate that TLS has verified is as good as a client's token. */
+function hasCertificate({ socket }: IncomingMessage): boolean {
+  return "authorized" in socket && socket.authorized === true;
+}
+
+const CLIENT_ROLES: readonly Role[] = ["client", "administrator"];
+const VIEWER_ROLES: readonly Role[] = ["viewer", "administrator"];
+const ALL_ROLES: readonly Role[] = ["client", "viewer", "administrator"];
+
+const BOOTSTRAP: Caller = { name: "admin-token-file", role: "administrator" };
+
+const NO_TOKEN_CONFIGURED = refuse(
+  "forbidden",
+  "This server was started without an administrator's token. Start it with --admin-token-file or QUORATE_ADMIN_TOKEN_FILE.",
+);
+const TOKEN_MISSING = refuse(
+  "unauthorized",
+  "Send a token in the header Authorization: Bearer <token>. An administrator makes one: quorate token create.",
+);
+const TOKEN_WRONG = refuse(
+  "forbidden",
+  "This is no token of this pool, nor the administrator's token of this server.",
+);
+const TOKEN_EXPIRED = refuse(
+  "unauthorized",
+  "The token has expired. An administrator makes a new one.",
+);
+const NOT_A_CLIENT = refuse("forbidden", "This token may not check out: it has another role.");
+const NOT_A_VIEWER = refuse("forbidden", "This token may not read this: it has another role.");
+const NOT_AN_ADMINISTRATOR = refuse("forbidden", "This takes an administrator's token.");
+
+function digestOf(token: string): Buffer {
+  return hash("sha256", token, "buffer");
+}
