@@ -390,7 +390,14 @@ export class Conversions {
     }
   }
 
-  private async writeBatch(feature: string, batch: readonly Batched[]): Promise<void> {
+  private async writeBatch(feature: string, waited: readonly Batched[]): Promise<void> {
+    // Who was released while the batch waited is neither journaled nor moved any more.
+    for (const each of waited) {
+      const gone = this.gone(each.session);
+      if (gone !== null) each.done(gone);
+    }
+    const batch = waited.filter((each) => this.gone(each.session) === null);
+    if (batch.length === 0) return;
     const epoch = this.lease.epoch;
     const nowMs = this.member.nowMs();
     // Journaled BEFORE the record is written: from here on the seats count at this member.

@@ -492,10 +492,17 @@ export class Desk {
     if (bury) this.leader.leave(sessionId);
     // A grant dropped with `only` is not buried: the session lives on at another server.
     if (bury) ledger.bury(sessionId, n, lifeMs, this.member.nowMs());
+    if (session === undefined && bury && n !== undefined) return this.journalRelease(sessionId, n);
     if (session === undefined || session.state === "moving") return null;
-    const refusal = await this.seats.end(session, bury ? "released" : "superseded");
+    const refusal = await this.seats.end(session, bury ? "released" : "superseded", n);
     this.member.emit("released", { session: sessionId, feature: session.feature });
     return refusal;
+  }
+
+  /** A late message of a released session is refused after a restart as well, wherever it arrives. */
+  private journalRelease(session: string, n: number): Promise<Refusal | null> {
+    const atMs = this.member.ports.runtime.clocks().wallMs;
+    return this.seats.write([{ kind: "end", session, n, reason: "released", atMs, holdMs: 0 }]);
   }
 
   private longestLifeMs(): number {

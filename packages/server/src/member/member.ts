@@ -7,7 +7,7 @@
  */
 import { entryOf, journalIsWhole, parseRetiredKey, type Refusal, refuse } from "@quorate/core";
 import type { MemberEvent } from "@quorate/protocol";
-import type { Recovered } from "../journal/journal.ts";
+import type { JournalEntry, Recovered } from "../journal/journal.ts";
 import type { Change } from "../store/store.ts";
 import type { MemberOptions } from "./api.ts";
 import { MemberContext } from "./context.ts";
@@ -236,6 +236,7 @@ export class Member {
     if (!whole) {
       // Whatever this journal says from now on, it cannot prove anything of the epochs before.
       this.seats.trustedFrom = (record?.epoch ?? 0) + 1;
+      this.seats.note(refusedEntries(recovered, ports.runtime.clocks().wallMs));
       ports.log.warn(
         "the journal is not the one this member worked with last (a restored or copied folder, or a new disk): none of its seats is taken back; they become free after their wait",
       );
@@ -439,6 +440,20 @@ export class Member {
     }
     return this.peers.answer(from, call);
   }
+}
+
+/** What a journal says that is not believed is closed in it: it would stay open in the history for ever. */
+function refusedEntries(recovered: Recovered, atMs: number): JournalEntry[] {
+  const ends = recovered.sessions.map(({ session, n }): JournalEntry => ({
+    kind: "end",
+    session,
+    n,
+    reason: "superseded",
+    atMs,
+    holdMs: 0,
+  }));
+  const holds = new Set(recovered.holds.map(({ session }) => session));
+  return [...ends, ...[...holds].map((session): JournalEntry => ({ kind: "hold-end", session }))];
 }
 
 function wordsOf(error: unknown): string {

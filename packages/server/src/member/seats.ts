@@ -257,7 +257,7 @@ export class Seats {
   }
 
   /** Ends a session and journals it; its seats are free, or held for what is left of their wait. */
-  end(session: Session, reason: EndReason, by?: string): Promise<Refusal | null> {
+  end(session: Session, reason: EndReason, n?: number): Promise<Refusal | null> {
     if (!this.isKnown(session)) return Promise.resolve(null);
     const holdMs = this.member.ledger.end(session, this.member.nowMs(), this.lease.epoch);
     this.onEnded(session);
@@ -265,11 +265,10 @@ export class Seats {
       {
         kind: "end",
         session: session.session,
-        n: Math.max(0, session.n),
+        n: Math.max(0, session.n, n ?? 0),
         reason,
         atMs: this.member.ports.runtime.clocks().wallMs,
         holdMs: Math.ceil(holdMs),
-        ...(by === undefined ? {} : { by }),
       },
     ]);
   }
