@@ -142,6 +142,45 @@ export interface PoolAnswer {
   readonly alarms: readonly string[];
 }
 
+export interface UsageQuery {
+  /** RFC 3339; default: 30 days before `to`. */
+  readonly from?: string;
+  /** RFC 3339; default: now. */
+  readonly to?: string;
+  /** Default: feature. */
+  readonly by?: "user" | "feature" | "host";
+  readonly feature?: string;
+  readonly limit?: number;
+}
+
+/** The usage of one user, feature or host, or of all. */
+export interface Usage {
+  readonly uses: number;
+  readonly peakSeats: number;
+  readonly averageSeats: number;
+  readonly seatHours: number;
+  readonly denied: number;
+}
+
+export interface UsageRow extends Usage {
+  /** Empty when the servers do not keep users' names. */
+  readonly key: string;
+}
+
+export interface UsageAnswer {
+  readonly from: string;
+  /** Not after now. */
+  readonly to: string;
+  readonly by: "user" | "feature" | "host";
+  /** The most used first. */
+  readonly rows: readonly UsageRow[];
+  readonly total: Usage;
+  /** How many keys there are; more than `rows` when the limit was reached. */
+  readonly keys: number;
+  /** Servers whose history is not in it, or not all of it. */
+  readonly missing: readonly string[];
+}
+
 export interface LicenseAnswer {
   readonly sequence: number;
   readonly license: unknown;

@@ -15,6 +15,7 @@ export {
   signedBytes,
   verifyLicense,
 } from "./license-document.ts";
+export { isInstant } from "./instant.ts";
 export * from "./session-id.ts";
 export * from "./token.ts";
 export { openApiDocument } from "./openapi.ts";

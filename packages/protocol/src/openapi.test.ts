@@ -16,6 +16,8 @@ import type {
   TokenAnswer,
   TokenBody,
   TokensAnswer,
+  UsageAnswer,
+  UsageQuery,
 } from "./api.ts";
 import { openApiDocument } from "./openapi.ts";
 import { problemOf, refusalOf } from "./problems.ts";
@@ -125,7 +127,9 @@ describe("the schemas", () => {
       Mutual<Static<typeof SCHEMAS.TokenAnswer>, TokenAnswer>,
       Mutual<Static<typeof SCHEMAS.TokensAnswer>, TokensAnswer>,
       Mutual<Static<typeof SCHEMAS.MemberEvent>, MemberEvent>,
-    ] = [true, true, true, true, true, true, true, true, true, true, true, true];
+      Mutual<Static<typeof SCHEMAS.UsageQuery>, UsageQuery>,
+      Mutual<Static<typeof SCHEMAS.UsageAnswer>, UsageAnswer>,
+    ] = [true, true, true, true, true, true, true, true, true, true, true, true, true, true];
     expect(same).not.toContain(false);
     expect(checkout({ session: "s", feature: "f", holder: { user: "u", host: "h" } })).toEqual({
       session: "s",

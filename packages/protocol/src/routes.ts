@@ -57,7 +57,7 @@ export interface Route {
   readonly path: string;
   readonly summary: string;
   readonly access: "anyone" | "session" | "session-or-administrator" | "administrator" | "member";
-  readonly query?: "AuthorizationsQuery" | "ReleaseQuery" | "NoQuery";
+  readonly query?: "AuthorizationsQuery" | "ReleaseQuery" | "UsageQuery" | "NoQuery";
   readonly body?: SchemaName;
   readonly answers: readonly RouteAnswer[];
   readonly refusals: readonly RefusalCode[];
@@ -246,10 +246,21 @@ export const ROUTES: readonly Route[] = [
     refusals: [...ADMINISTRATOR_REFUSALS, "not-found", "busy"],
   },
   {
+    operation: "usage",
+    method: "GET",
+    path: "/v1/usage",
+    summary: "Who used how much in a time, pool-wide, from the servers' journals",
+    access: "administrator",
+    query: "UsageQuery",
+    answers: [{ status: 200, says: "The usage by key", schema: "UsageAnswer" }],
+    refusals: ["unauthorized", "forbidden", "bad-request", "busy", "no-mandate"],
+  },
+  {
     operation: "events",
     method: "GET",
     path: "/v1/events",
-    summary: "Server-sent events; each `data` is one MemberEvent",
+    summary:
+      "Server-sent events; each `data` is one MemberEvent. With Last-Event-ID what was missed comes first, or an event `gap`",
     access: "anyone",
     query: "NoQuery",
     answers: [

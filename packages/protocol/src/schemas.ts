@@ -32,6 +32,7 @@ export const PRINTABLE_PATTERN = "^[^\\p{Cc}\\p{Cs}\\p{Zl}\\p{Zp}\\u202a-\\u202e
 export const NONCE_CHARACTERS_MAX = 256;
 export const MARK_CHARACTERS_MAX = 1_024;
 export const REASON_CHARACTERS_MAX = 256;
+const INSTANT_CHARACTERS_MAX = 40;
 
 const closed = { additionalProperties: false } as const;
 const session = Type.String({ pattern: SESSION_PATTERN, description: "base64url of 32 bytes" });
@@ -225,6 +226,39 @@ const PoolAnswer = Type.Object({
   alarms: Type.Array(Type.String()),
 });
 
+const usageKey = Type.Union([
+  Type.Literal("user"),
+  Type.Literal("feature"),
+  Type.Literal("host"),
+]);
+const UsageQuery = Type.Object(
+  {
+    from: Type.Optional(Type.String({ maxLength: INSTANT_CHARACTERS_MAX })),
+    to: Type.Optional(Type.String({ maxLength: INSTANT_CHARACTERS_MAX })),
+    by: Type.Optional(usageKey),
+    feature: Type.Optional(name),
+    limit: Type.Optional(Type.Integer({ minimum: 1, maximum: PAGE_ROWS_MAX })),
+  },
+  closed,
+);
+const usage = {
+  uses: count,
+  peakSeats: count,
+  averageSeats: Type.Number(),
+  seatHours: Type.Number(),
+  denied: count,
+};
+const UsageRow = Type.Object({ key: Type.String(), ...usage });
+const UsageAnswer = Type.Object({
+  from: instant,
+  to: instant,
+  by: usageKey,
+  rows: Type.Array(UsageRow),
+  total: Type.Object(usage),
+  keys: count,
+  missing: Type.Array(Type.String()),
+});
+
 const LicenseAnswer = Type.Object({ sequence: count, license: Type.Unknown() });
 const LicenseDocument = Type.Object({}, { description: "A license as the vendor signed it" });
 const MemberEvent = Type.Object({
@@ -308,6 +342,9 @@ export const SCHEMAS = {
   TokenBody,
   TokenRow,
   TokensAnswer,
+  UsageAnswer,
+  UsageQuery,
+  UsageRow,
 } as const;
 
 export type SchemaName = keyof typeof SCHEMAS;

@@ -1,19 +1,24 @@
 /** What only an administrator may do. The token is looked at BEFORE any body is read. */
+import { hash } from "node:crypto";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { isRefusal, LICENSE_BYTES_MAX } from "@quorate/core";
 import type { Refusal } from "@quorate/core";
 import { SCHEMAS } from "@quorate/protocol";
+import type { UsageQuery } from "@quorate/protocol";
+import type { Audited } from "../audit/audited.ts";
 import type { MemberApi } from "../member/api.ts";
 import type { TokenBook } from "../member/token-keeper.ts";
 import type { Access, Caller } from "./access.ts";
 import { RefusedError } from "./request-bodies.ts";
 import type { BytesOf } from "./request-bodies.ts";
 import type { SendRefusal } from "./problem-replies.ts";
+import { withNumber } from "./query-number.ts";
 import { addTokenRoutes } from "./token-routes.ts";
 
 export interface AdministratorRoutesOptions {
   readonly member: MemberApi;
   readonly access: Access;
+  readonly audited: Audited;
   /** Null: this pool has no tokens but the administrator's. */
   readonly tokens: TokenBook | null;
   readonly bytesOf: BytesOf;
@@ -24,13 +29,20 @@ export interface AdministratorRoutesOptions {
 export interface AdministratorScope {
   readonly answer: (reply: FastifyReply, value: object | Refusal) => FastifyReply;
   readonly callerOf: (request: FastifyRequest) => Caller;
+  /** Does it with a line in the audit log before and after. */
+  readonly change: <Answer extends object>(
+    request: FastifyRequest,
+    what: string,
+    details: Readonly<Record<string, unknown>>,
+    act: () => Promise<Answer | Refusal>,
+  ) => Promise<Answer | Refusal>;
 }
 
 export function addAdministratorRoutes(
   app: FastifyInstance,
   options: AdministratorRoutesOptions,
 ): void {
-  const { member, access, tokens, bytesOf, sendRefusal } = options;
+  const { member, access, audited, tokens, bytesOf, sendRefusal } = options;
   const callers = new WeakMap<FastifyRequest, Caller>();
 
   const answer = (reply: FastifyReply, value: object | Refusal): FastifyReply => {
@@ -43,6 +55,8 @@ export function addAdministratorRoutes(
     if (caller === undefined) throw new Error("nobody gets here without a token");
     return caller;
   };
+  const change: AdministratorScope["change"] = (request, what, details, act) =>
+    audited({ caller: callerOf(request), request: request.raw, what, details }, act);
 
   void app.register(async (scope) => {
     scope.addHook("onRequest", async (request) => {
@@ -51,26 +65,55 @@ export function addAdministratorRoutes(
       callers.set(request, caller);
     });
 
+    scope.get<{ Querystring: UsageQuery }>(
+      "/v1/usage",
+      {
+        schema: { querystring: SCHEMAS.UsageQuery },
+        preValidation: async (request) => {
+          request.query = withNumber(request.query, "limit");
+        },
+      },
+      async (request, reply) => answer(reply, await member.usage(request.query)),
+    );
     scope.put(
       "/v1/license",
       { bodyLimit: LICENSE_BYTES_MAX, schema: { body: SCHEMAS.LicenseDocument } },
-      async (request, reply) =>
+      async (request, reply) => {
         // The text as it came: what it says is the member's to judge, signature and all.
-        answer(reply, await member.installLicense(bytesOf(request).toString("utf8"))),
+        const text = bytesOf(request).toString("utf8");
+        const details = { sha256: hash("sha256", text, "hex"), sequence: sequenceIn(request.body) };
+        const install = () => member.installLicense(text);
+        return answer(reply, await change(request, "license-install", details, install));
+      },
     );
     scope.post<{ Body: { member: string } }>(
       "/v1/pool/lead",
       { schema: { body: SCHEMAS.MemberBody } },
-      async (request, reply) => answer(reply, await member.lead(request.body.member)),
+      async (request, reply) => {
+        const details = { member: request.body.member };
+        const lead = () => member.lead(details.member);
+        return answer(reply, await change(request, "pool-lead", details, lead));
+      },
     );
     scope.post<{ Body: { member: string } }>(
       "/v1/pool/remove",
       { schema: { body: SCHEMAS.MemberBody } },
-      async (request, reply) => answer(reply, await member.remove(request.body.member)),
+      async (request, reply) => {
+        const details = { member: request.body.member };
+        const remove = () => member.remove(details.member);
+        return answer(reply, await change(request, "pool-remove", details, remove));
+      },
     );
-    scope.post("/v1/pool/rebuild", async (_request, reply) =>
-      answer(reply, await member.rebuild()),
+    scope.post("/v1/pool/rebuild", async (request, reply) =>
+      answer(reply, await change(request, "pool-rebuild", {}, () => member.rebuild())),
     );
-    if (tokens !== null) addTokenRoutes(scope, tokens, { answer, callerOf });
+    if (tokens !== null) addTokenRoutes(scope, tokens, { answer, callerOf, change });
   });
+}
+
+/** What the document claims, as far as it can be told before it is checked. */
+function sequenceIn(body: unknown): unknown {
+  const sequence: unknown =
+    typeof body === "object" && body !== null ? Reflect.get(body, "sequence") : null;
+  return typeof sequence === "number" ? sequence : null;
 }

@@ -7,6 +7,7 @@ import type {
   Granted,
   MemberEvent,
   PoolAnswer,
+  UsageAnswer,
 } from "@quorate/protocol";
 import type { MemberApi } from "../member/api.ts";
 import type { Log } from "../member/ports.ts";
@@ -55,6 +56,7 @@ export function fakeMember(overrides: Partial<MemberApi> = {}): FakeMember {
     authorizations: async (query) => heard("authorizations", query, PAGE),
     features: async () => FEATURES,
     pool: () => POOL,
+    usage: async (query) => heard("usage", query, USAGE),
     license: () => ({ sequence: 7, license: { quorate: 1 } }),
     installLicense: async (text) => heard("installLicense", text, { sequence: 8, license: {} }),
     lead: async (member) => heard("lead", member, POOL),
@@ -125,6 +127,16 @@ const FEATURES: FeaturesAnswer = {
     },
   ],
   missing: [],
+};
+
+const USAGE: UsageAnswer = {
+  from: "2026-11-01T00:00:00.000Z",
+  to: "2026-11-24T08:00:00.000Z",
+  by: "feature",
+  rows: [{ key: "cad", uses: 1, peakSeats: 2, averageSeats: 0.5, seatHours: 12, denied: 3 }],
+  total: { uses: 1, peakSeats: 2, averageSeats: 0.5, seatHours: 12, denied: 3 },
+  keys: 1,
+  missing: ["c"],
 };
 
 const POOL: PoolAnswer = {

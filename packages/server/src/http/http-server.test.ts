@@ -214,9 +214,9 @@ describe("what anybody may read", () => {
     await ask(sessionUrl(), "DELETE");
     const { text, type } = await ask(`${server.url}/metrics`, "GET");
     expect(type).toContain("text/plain");
-    expect(text).toContain('quorate_feature_seats{feature="cad"} 11');
+    expect(text).toContain('quorate_seats{feature="cad"} 11');
     expect(text).toContain('quorate_member_leads{member="a"} 1');
-    expect(text).toContain('quorate_refusals{code="not-your-session"} 1');
+    expect(text).toContain('quorate_refusals_total{code="not-your-session"} 1');
     expect(text).toContain("process_cpu_seconds_total");
   });
 
@@ -227,6 +227,16 @@ describe("what anybody may read", () => {
 });
 
 describe("an administrator", () => {
+  test("asks for the usage of a time, and nobody else does", async () => {
+    const path = `${server.url}/v1/usage?from=2026-11-01T00:00:00Z&by=user&limit=5`;
+    const answer = await ask(path, "GET", ADMIN_HEADERS);
+    expect(answer).toMatchObject({ status: 200, body: { missing: ["c"] } });
+    const query = { from: "2026-11-01T00:00:00Z", by: "user", limit: 5 };
+    expect(member.asked).toEqual([{ call: "usage", with: query }]);
+    expect((await ask(path, "GET")).status).toBe(401);
+    expect((await ask(`${path}&since=1`, "GET", ADMIN_HEADERS)).status).toBe(400);
+  });
+
   test("installs a license as the text that it is", async () => {
     const text = '{ "quorate": 1,\n  "sequence": 8 }';
     const answer = await ask(`${server.url}/v1/license`, "PUT", ADMIN_HEADERS, text);
