@@ -41,16 +41,87 @@ async function readUntil(
   return text;
 }
 
-async function openStream(): Promise<ReadableStreamDefaultReader<Uint8Array>> {
-  const response = await fetch(`${server.url}/v1/events`);
+async function openStream(lastId?: string): Promise<ReadableStreamDefaultReader<Uint8Array>> {
+  const headers: Record<string, string> = lastId === undefined ? {} : { "Last-Event-ID": lastId };
+  const response = await fetch(`${server.url}/v1/events`, { headers });
   expect(response.status).toBe(200);
   expect(response.headers.get("content-type")).toBe("text/event-stream");
   expect(response.headers.get("cache-control")).toBe("no-store");
   if (response.body === null) throw new Error("a stream has a body");
   const reader = response.body.getReader();
-  await readUntil(reader, "retry: 2000\n");
+  if (lastId === undefined) await readUntil(reader, "retry: 2000\n");
   return reader;
 }
+
+function told(type: string): MemberEvent {
+  return { type, at: EVENT.at, data: {} };
+}
+
+/** Types and ids of the events in a stream's text. */
+function eventsIn(text: string): { type: string; id: string }[] {
+  return [...text.matchAll(/^id: (.*)\ndata: (.*)$/gm)].map(([, id = "", data = ""]) => {
+    const event: MemberEvent = JSON.parse(data);
+    return { type: event.type, id };
+  });
+}
+
+describe("a reader that was cut", () => {
+  async function lastIdOf(types: readonly string[]): Promise<string> {
+    const reader = await openStream();
+    for (const type of types) member.tell(told(type));
+    const text = await readUntil(reader, `"${types.at(-1)}"`);
+    await reader.cancel();
+    return eventsIn(text).at(-1)?.id ?? "";
+  }
+
+  test("gets what it missed, each once and in order, and then what comes", async () => {
+    await serve();
+    const lastId = await lastIdOf(["one", "two"]);
+    member.tell(told("three"));
+    member.tell(told("four"));
+    const reader = await openStream(lastId);
+    const missed = await readUntil(reader, '"four"');
+    member.tell(told("five"));
+    const all = eventsIn(missed + (await readUntil(reader, '"five"')));
+    expect(all.map(({ type }) => type)).toEqual(["three", "four", "five"]);
+    expect(new Set(all.map(({ id }) => id)).size).toBe(3);
+    await reader.cancel();
+  });
+
+  test("that missed nothing gets nothing twice", async () => {
+    await serve();
+    const reader = await openStream(await lastIdOf(["one"]));
+    await readUntil(reader, "retry: 2000\n");
+    member.tell(told("two"));
+    expect(eventsIn(await readUntil(reader, '"two"')).map(({ type }) => type)).toEqual(["two"]);
+    await reader.cancel();
+  });
+
+  test("is told of a gap when more was missed than is kept", async () => {
+    await serve({ eventsKeptMax: 3 });
+    const lastId = await lastIdOf(["one"]);
+    for (const type of ["two", "three", "four", "five"]) member.tell(told(type));
+    const reader = await openStream(lastId);
+    const [gap] = eventsIn(await readUntil(reader, '"gap"'));
+    await reader.cancel();
+    // The gap's own id is a good place to go on from.
+    member.tell(told("six"));
+    const again = await openStream(gap?.id ?? "");
+    const types = eventsIn(await readUntil(again, '"six"')).map(({ type }) => type);
+    expect(types).toEqual(["six"]);
+    await again.cancel();
+  });
+
+  test("is told of a gap when the id is another server's, or nonsense", async () => {
+    await serve();
+    member.tell(told("one"));
+    for (const id of ["other.1", "x", ".", "9".repeat(2_000)]) {
+      const reader = await openStream(id);
+      expect(await readUntil(reader, '"gap"')).toContain('"type":"gap"');
+      await reader.cancel();
+    }
+  });
+});
 
 describe("a stream of events", () => {
   test("brings each event to each reader, as one line of data", async () => {

@@ -1,10 +1,14 @@
 /**
  * `GET /v1/events`: server-sent events. Each event is one `data:` line with a MemberEvent; there are no
- * event names, so that a browser's `onmessage` sees them all, and no ids, because nothing is replayed: a
- * reader that was cut reads the lists again.
+ * event names, so that a browser's `onmessage` sees them all.
+ *
+ * Each has an id, `<stream>.<number>`, of this process. A reader that was cut says the last one it has in
+ * `Last-Event-ID`, as browsers do by themselves, and gets what it missed. If that is not kept any more, or was
+ * another process's, it gets an event `gap` first: it reads the lists again.
  *
  * A reader that is slow is cut when its buffer is full. It never slows the member or the other readers.
  */
+import { randomBytes } from "node:crypto";
 import type { ServerResponse } from "node:http";
 import { refuse } from "@quorate/core";
 import type { Refusal } from "@quorate/core";
@@ -12,8 +16,10 @@ import type { MemberEvent } from "@quorate/protocol";
 import type { HttpLimits } from "./http-limits.ts";
 
 export interface EventStreams {
-  /** Null when the stream is open; the response then belongs to it. */
-  open(response: ServerResponse): Refusal | null;
+  /**
+   * Null when the stream is open; the response then belongs to it. `lastId`: the header Last-Event-ID.
+   */
+  open(response: ServerResponse, lastId: string | undefined): Refusal | null;
   count(): number;
   close(): void;
 }
@@ -33,6 +39,7 @@ export function createEventStreams(
   limits: HttpLimits,
 ): EventStreams {
   const streams = new Set<ServerResponse>();
+  const recent = new RecentEvents(limits.eventsKeptMax);
 
   const write = (text: string): void => {
     for (const response of streams) {
@@ -44,13 +51,14 @@ export function createEventStreams(
     }
   };
   const unsubscribe = subscribe((event) => {
-    if (streams.size > 0) write(`data: ${JSON.stringify(event)}\n\n`);
+    const number = recent.add(event);
+    if (streams.size > 0) write(recent.text(number, event));
   });
   const keepAlive = setInterval(() => write(": still here\n\n"), limits.eventKeepAliveMs);
   keepAlive.unref();
 
   return {
-    open: (response) => {
+    open: (response, lastId) => {
       if (streams.size >= limits.eventStreamsMax) {
         return refuse("busy", "All event streams of this server are taken.", {
           retryAfterMs: RETRY_MS,
@@ -61,6 +69,7 @@ export function createEventStreams(
       response.on("error", () => streams.delete(response));
       response.writeHead(200, EVENT_STREAM_HEADERS);
       response.write(`retry: ${RETRY_MS}\n: events of this pool\n\n`);
+      if (lastId !== undefined) response.write(recent.missedAfter(lastId));
       return null;
     },
     count: () => streams.size,
@@ -71,4 +80,46 @@ export function createEventStreams(
       streams.clear();
     },
   };
+}
+
+/** The latest events, as they were told: they become text only when somebody reads them. */
+class RecentEvents {
+  private readonly stream = randomBytes(6).toString("base64url");
+  private readonly kept: (MemberEvent | undefined)[];
+  /** Number of the latest; the first has 1. */
+  private last = 0;
+
+  constructor(keptMax: number) {
+    this.kept = Array.from({ length: keptMax });
+  }
+
+  add(event: MemberEvent): number {
+    this.last += 1;
+    this.kept[this.last % this.kept.length] = event;
+    return this.last;
+  }
+
+  text(number: number, event: MemberEvent): string {
+    return `id: ${this.stream}.${number}\ndata: ${JSON.stringify(event)}\n\n`;
+  }
+
+  missedAfter(lastId: string): string {
+    const [stream, number] = lastId.split(".");
+    const seen = Number(number);
+    const known = stream === this.stream && Number.isSafeInteger(seen) && seen <= this.last;
+    const first = Math.max(1, this.last - this.kept.length + 1);
+    if (!known || seen < first - 1) return this.gap(lastId);
+    let text = "";
+    for (let each = seen + 1; each <= this.last; each += 1) {
+      const event = this.kept[each % this.kept.length];
+      if (event !== undefined) text += this.text(each, event);
+    }
+    return text;
+  }
+
+  /** Nothing is replayed after it: the lists, which the reader reads now, are newer than all of it. */
+  private gap(lastId: string): string {
+    const at = new Date().toISOString();
+    return this.text(this.last, { type: "gap", at, data: { after: lastId.slice(0, 100) } });
+  }
 }

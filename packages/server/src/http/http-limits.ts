@@ -15,6 +15,8 @@ export interface HttpLimits {
   /** A stream whose reader is this far behind is cut; the reader starts again from the lists. */
   readonly eventBufferBytesMax: number;
   readonly eventKeepAliveMs: number;
+  /** The latest events, for readers that were cut; together they fit in a stream's buffer. */
+  readonly eventsKeptMax: number;
   /** Past this event-loop lag new requests are told to back off (design section 4.4). */
   readonly lagNewMs: number;
   /** Past this one heartbeats are, too; they come last. */
@@ -35,6 +37,7 @@ export const HTTP_LIMITS: HttpLimits = {
   eventStreamsMax: 100,
   eventBufferBytesMax: 256 * 1024,
   eventKeepAliveMs: 15_000,
+  eventsKeptMax: 1_000,
   lagNewMs: 50,
   lagHeartbeatMs: 500,
   busyRetryMs: 500,

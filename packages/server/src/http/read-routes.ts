@@ -10,6 +10,7 @@ import { EVENT_STREAM_HEADERS } from "./events.ts";
 import type { EventStreams } from "./events.ts";
 import type { Metrics } from "./metrics.ts";
 import type { SendRefusal } from "./problem-replies.ts";
+import { withNumber } from "./query-number.ts";
 
 export interface ReadRoutesOptions {
   readonly member: MemberApi;
@@ -33,11 +34,7 @@ export function addReadRoutes(app: FastifyInstance, options: ReadRoutesOptions):
     {
       schema: { querystring: SCHEMAS.AuthorizationsQuery },
       preValidation: async (request) => {
-        // A query is text; the schema wants the number. What is no number is left for it to refuse.
-        const query: Record<string, unknown> = { ...request.query };
-        const { limit } = query;
-        if (typeof limit === "string" && /^\d{1,9}$/.test(limit)) query["limit"] = Number(limit);
-        request.query = query;
+        request.query = withNumber(request.query, "limit");
       },
     },
     (request) => member.authorizations(request.query),
@@ -53,7 +50,8 @@ export function addReadRoutes(app: FastifyInstance, options: ReadRoutesOptions):
 
   app.get("/v1/events", NOTHING_ASKED, async (request, reply) => {
     if (request.method === "HEAD") return reply.headers(EVENT_STREAM_HEADERS).send();
-    const refusal = streams.open(reply.raw);
+    const lastId = request.headers["last-event-id"];
+    const refusal = streams.open(reply.raw, typeof lastId === "string" ? lastId : undefined);
     // Too many streams is the clients' doing, so it gets the milder of the two statuses of `busy`.
     if (refusal !== null) sendRefusal(reply, refusal, 429);
     else reply.hijack();
