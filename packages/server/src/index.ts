@@ -6,4 +6,5 @@ export { JournalFailedError } from "./journal/journal.ts";
 export { openMember, type OpenMember, type OpenMemberOptions } from "./open-member.ts";
 export { StoreLostError } from "./store/store.ts";
 export { parseEtcdStore } from "./store/etcd-address.ts";
+export { webhookKeyOf } from "./webhooks/signature.ts";
 export type { StoreChoice } from "./store/open-store.ts";

@@ -4,6 +4,7 @@
  *
  *   <data>/member.json, member.key   who this member is
  *   <data>/license.json              its own copy of the license
+ *   <data>/audit.log, audit.head     who changed what
  *   <data>/journal.db                authorizations and usage history
  */
 import type { KeyObject } from "node:crypto";
@@ -11,19 +12,24 @@ import { statSync } from "node:fs";
 import { join } from "node:path";
 import type { MemberCertificate } from "@quorate/protocol";
 import { shortestLeaseMs } from "@quorate/core";
+import { openAuditLog } from "./audit/audit-log.ts";
 import type { Door } from "./http/access.ts";
 import { createHttpServer } from "./http/http-server.ts";
 import { createPeers } from "./http/peer-client.ts";
 import { readTls, type TlsFiles, watchTls } from "./http/tls.ts";
 import { openSqliteJournal } from "./journal/sqlite-journal.ts";
+import type { HistoryUsers } from "./journal/sqlite-journal-messages.ts";
 import { ForPeople } from "./keys/for-people.ts";
 import { createLicenseFiles } from "./keys/license-files.ts";
 import { createMemberTokens } from "./keys/member-tokens.ts";
 import { sign } from "./keys/node-keys.ts";
 import { Member } from "./member/member.ts";
 import type { Log } from "./member/ports.ts";
+import { createLatencies, measuredJournal, measuredStore } from "./measured-ports.ts";
 import { createRuntime } from "./runtime.ts";
 import { type StoreChoice, openStore } from "./store/open-store.ts";
+import { watchPool } from "./webhooks/pool-watch.ts";
+import { createWebhooks, type WebhookTarget } from "./webhooks/webhooks.ts";
 
 export interface OpenMemberOptions {
   readonly folder: string;
@@ -51,6 +57,12 @@ export interface OpenMemberOptions {
   readonly tls?: TlsFiles | null;
   /** A standing alarm that says that other machines reach this member without TLS. */
   readonly insecure?: boolean;
+  /** Who is told what happens, and the key that signs it; null or missing: nobody. */
+  readonly webhooks?: WebhookTarget | null;
+  /** How long the usage history is kept; missing: 400 days. */
+  readonly historyDays?: number;
+  /** What the usage history keeps of users' names; missing: all. */
+  readonly historyUsers?: HistoryUsers;
   readonly log: Log;
   /** The member has ended by itself; everything is closed already. */
   readonly onEnd: (exit: { readonly code: number; readonly reason: string }) => void;
@@ -68,6 +80,8 @@ export interface OpenMember {
 /** How long a member that stops may take to give its seats back before it just ends. */
 const STOP_MS_MAX = 8_000;
 
+const DAY_MS = 24 * 3_600_000;
+
 const INSECURE =
   "other machines reach this server without TLS (--insecure): tokens and secrets can be read on their way; use --tls-cert and --tls-key";
 
@@ -75,12 +89,19 @@ const INSECURE =
 export async function openMember(options: OpenMemberOptions): Promise<OpenMember> {
   const tlsFiles = options.tls ?? null;
   const tls = tlsFiles === null ? null : readTls(tlsFiles);
-  const journal = await openSqliteJournal(options.folder);
+  const latencies = createLatencies();
+  const { historyDays, historyUsers } = options;
+  const opened = await openSqliteJournal(options.folder, {
+    ...(historyDays === undefined ? {} : { retentionMs: historyDays * DAY_MS }),
+    ...(historyUsers === undefined ? {} : { historyUsers }),
+  });
+  const journal = measuredJournal(opened, latencies);
   const warn = (sentence: string): void => options.log.warn(sentence);
-  const store = await openStore(options.store, warn).catch(async (error: unknown) => {
+  const plainStore = await openStore(options.store, warn).catch(async (error: unknown) => {
     await journal.close();
     throw error;
   });
+  const store = measuredStore(plainStore, latencies);
   const least = shortestLeaseMs(options.leaseMs, store.failoverGapMs);
   if (least !== null) {
     await Promise.all([journal.close(), store.close()]);
@@ -88,6 +109,10 @@ export async function openMember(options: OpenMemberOptions): Promise<OpenMember
       `a lease of ${options.leaseMs} ms leaves no room for a renewal, two calls and the store's own recovery; use at least --lease-ms ${least}`,
     );
   }
+  const audit = await openAuditLog(options.folder).catch(async (error: unknown) => {
+    await Promise.all([journal.close(), store.close()]);
+    throw error;
+  });
   const peers = createPeers({
     id: options.id,
     sign: (bytes) => sign(options.privateKey, bytes),
@@ -124,9 +149,19 @@ export async function openMember(options: OpenMemberOptions): Promise<OpenMember
     licenses: createLicenseFiles({ dataFolder: options.folder, vendorKey: options.vendorKey }),
     log: options.log,
   });
+  const webhooks =
+    options.webhooks == null
+      ? null
+      : createWebhooks({
+          ...options.webhooks,
+          member: options.id,
+          pool: () => member.pool().pool,
+          log: options.log,
+        });
   const http = await createHttpServer({
     member,
     adminToken: options.adminToken,
+    audit,
     tokens: member.tokens,
     clients: options.clients ?? "open",
     readers: options.readers ?? "open",
@@ -135,11 +170,14 @@ export async function openMember(options: OpenMemberOptions): Promise<OpenMember
     port: options.port,
     consoleFolder: options.consoleFolder ?? null,
     tls,
+    metrics: [latencies.journal, latencies.store, ...(webhooks?.metrics ?? [])],
   }).catch(async (error: unknown) => {
-    await Promise.all([journal.close(), store.close()]);
+    await Promise.all([journal.close(), store.close(), audit.close()]);
     throw error;
   });
   memberOptions.url = options.advertise ?? http.url;
+  const watch = watchPool(member);
+  if (webhooks !== null) member.subscribe((event) => webhooks.hear(event));
   if (options.insecure === true) member.setAlarm("insecure", INSECURE);
   const tlsWatch =
     tlsFiles === null || tls === null
@@ -157,8 +195,11 @@ export async function openMember(options: OpenMemberOptions): Promise<OpenMember
   const close = (): Promise<void> => {
     closing ??= (async () => {
       tlsWatch?.close();
+      watch.close();
+      webhooks?.close();
       await http.close();
       peers.close();
+      await audit.close();
       await journal.close();
       await store.close();
     })();

@@ -16,9 +16,10 @@ import { BODY_BYTES_MAX, isRefusal, refuse } from "@quorate/core";
 import type { Refusal } from "@quorate/core";
 import { AUTHORIZATIONS_PATH, SESSION_HEADER } from "@quorate/protocol";
 import type { Answer, Granted, ReleaseAnswer } from "@quorate/protocol";
+import type { Audited } from "../audit/audited.ts";
 import type { MemberApi } from "../member/api.ts";
 import type { Log } from "../member/ports.ts";
-import type { Access } from "./access.ts";
+import type { Access, Caller } from "./access.ts";
 import { isJsonMediaType, NOT_JSON, parseJson, readBody } from "./body-reader.ts";
 import type { BodyBounds } from "./body-reader.ts";
 import type { HttpLimits } from "./http-limits.ts";
@@ -35,6 +36,8 @@ import type { Tally } from "./tally.ts";
 export interface HotPathOptions {
   readonly member: MemberApi;
   readonly access: Access;
+  /** A revocation is an administrator's deed; what sessions do is in the journal. */
+  readonly audited: Audited;
   readonly limits: HttpLimits;
   readonly bodies: BodyBounds;
   readonly lagMs: () => number;
@@ -48,7 +51,7 @@ export type HotPath = (request: IncomingMessage, response: ServerResponse) => bo
 const HEARTBEAT_END = "/heartbeat";
 
 export function createHotPath(options: HotPathOptions): HotPath {
-  const { member, access, limits, bodies, lagMs, log, tally } = options;
+  const { member, access, audited, limits, bodies, lagMs, log, tally } = options;
   const { client } = access;
 
   return (request, response) => {
@@ -131,27 +134,41 @@ export function createHotPath(options: HotPathOptions): HotPath {
     query: string,
   ): void {
     const secret = secretOf(request);
+    let administrator: Caller | null = null;
     if (secret === null) {
       const nobody = rawHeader(request, "authorization") === undefined;
       if (nobody || countOfHeader(request, SESSION_HEADER) > 0) return refused(response, NOBODY);
       const caller = access.administrator(request);
       if (isRefusal(caller)) return refused(response, caller);
+      administrator = caller;
     }
     if (!isSession(session)) return refused(response, NOT_A_SESSION);
     const words = readReleaseQuery(query);
     if (typeof words === "string") return refused(response, refuse("bad-request", words));
+    const act = (): Promise<ReleaseAnswer> =>
+      member.release({
+        session,
+        administrator: secret === null,
+        ...(secret === null ? {} : { secret }),
+        ...words,
+      });
     try {
-      member
-        .release({
-          session,
-          administrator: secret === null,
-          ...(secret === null ? {} : { secret }),
-          ...words,
-        })
-        .then(
-          (answer) => sendReleased(response, answer),
-          (error: unknown) => failed(response, error),
-        );
+      const answered: Promise<ReleaseAnswer> =
+        administrator === null
+          ? act()
+          : audited(
+              {
+                caller: administrator,
+                request,
+                what: "session-revoke",
+                details: { session, ...words },
+              },
+              act,
+            );
+      answered.then(
+        (answer) => sendReleased(response, answer),
+        (error: unknown) => failed(response, error),
+      );
     } catch (error) {
       failed(response, error);
     }

@@ -13,9 +13,12 @@ import type { AddressInfo, Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import Fastify from "fastify";
 import type { FastifyError, FastifyReply, FastifyRequest } from "fastify";
+import type { Metric } from "prom-client";
 import { BODY_BYTES_MAX, refuse } from "@quorate/core";
 import type { Refusal } from "@quorate/core";
 import { methodsAt } from "@quorate/protocol";
+import type { AuditLog } from "../audit/audit-log.ts";
+import { createAudited } from "../audit/audited.ts";
 import type { MemberApi } from "../member/api.ts";
 import type { Log } from "../member/ports.ts";
 import type { TokenBook } from "../member/token-keeper.ts";
@@ -52,6 +55,8 @@ export interface HttpServerOptions {
   readonly member: MemberApi;
   /** Null: nobody is an administrator over HTTP. */
   readonly adminToken: string | null;
+  /** Where changes are noted; null or missing: nowhere. */
+  readonly audit?: AuditLog | null;
   /** Further tokens, pool-wide. Null or missing: there are none. */
   readonly tokens?: TokenBook | null;
   /** Who may check out, and who may read; missing: whoever reaches this server. */
@@ -66,6 +71,8 @@ export interface HttpServerOptions {
   /** How late the event loop is; measured here when it is missing. */
   readonly lagMs?: () => number;
   readonly limits?: Partial<HttpLimits>;
+  /** What `/metrics` shows beside its own. */
+  readonly metrics?: readonly Metric[];
   /** Null or missing: HTTP without TLS. */
   readonly tls?: TlsMaterial | null;
 }
@@ -90,6 +97,7 @@ export async function createHttpServer(options: HttpServerOptions): Promise<Http
     clients: options.clients ?? "open",
     readers: options.readers ?? "open",
   });
+  const audited = createAudited(options.audit ?? null, log);
   const tally = createTally();
   const streams = createEventStreams((listener) => member.subscribe(listener), limits);
   const bodies: BodyBounds = {
@@ -98,7 +106,7 @@ export async function createHttpServer(options: HttpServerOptions): Promise<Http
     pendingBytes: 0,
   };
   const crossOrigin = crossOriginOf(() => member.pool());
-  const hotPath = createHotPath({ member, access, limits, bodies, lagMs, log, tally });
+  const hotPath = createHotPath({ member, access, audited, limits, bodies, lagMs, log, tally });
   const server = createWebServer(options.tls ?? null, {
     maxHeaderSize: limits.headersBytesMax,
     headersTimeout: limits.headersMs,
@@ -181,13 +189,15 @@ export async function createHttpServer(options: HttpServerOptions): Promise<Http
     return sendRefusal(reply, INTERNAL_ERROR);
   });
 
-  const metrics = createMetrics(member, tally, streams, lagMs);
+  const more = options.metrics ?? [];
+  const metrics = createMetrics({ member, tally, streams, lagMs, more });
   const files = readConsole(options.consoleFolder ?? null);
   addReadRoutes(app, { member, streams, metrics, files, sendRefusal });
   if (files !== null) addConsoleRoutes(app, files);
   addAdministratorRoutes(app, {
     member,
     access,
+    audited,
     tokens: options.tokens ?? null,
     bytesOf,
     sendRefusal,
@@ -198,6 +208,7 @@ export async function createHttpServer(options: HttpServerOptions): Promise<Http
     await app.listen({ host, port });
   } catch (error) {
     // The port is taken, say: whoever asked gets the reason, and nothing goes on in the background.
+    metrics.close();
     streams.close();
     await app.close();
     throw error;
@@ -211,6 +222,7 @@ export async function createHttpServer(options: HttpServerOptions): Promise<Http
     renewTls: (material) => renewTls(server, material),
     close: async () => {
       meter?.close();
+      metrics.close();
       streams.close();
       const cut = setTimeout(() => server.closeAllConnections(), limits.closeGraceMs);
       await app.close();

@@ -13,7 +13,7 @@ const SECRET_BYTES = 32;
 export function addTokenRoutes(
   scope: FastifyInstance,
   tokens: TokenBook,
-  { answer, callerOf }: AdministratorScope,
+  { answer, callerOf, change }: AdministratorScope,
 ): void {
   scope.get(TOKENS_PATH, { schema: { querystring: SCHEMAS.NoQuery } }, async () => ({
     tokens: tokens.list().map(rowOf),
@@ -30,7 +30,7 @@ export function addTokenRoutes(
       }
       const id = randomBytes(ID_BYTES).toString("hex");
       const token = `qrt_${id}_${randomBytes(SECRET_BYTES).toString("base64url")}`;
-      const added = await tokens.add({
+      const stored: StoredToken = {
         id,
         name,
         role,
@@ -38,7 +38,10 @@ export function addTokenRoutes(
         createdAt: new Date().toISOString(),
         createdBy: callerOf(request).name,
         expiresAt: endsAtMs === null ? null : new Date(endsAtMs).toISOString(),
-      });
+      };
+      const details = { id, name, role, expiresAt: stored.expiresAt };
+      const add = () => tokens.add(stored);
+      const added = await change(request, "token-create", details, add);
       if (isRefusal(added)) return answer(reply, added);
       void reply.code(201);
       return answer(reply, { ...rowOf(added), token });
@@ -46,7 +49,8 @@ export function addTokenRoutes(
   );
 
   scope.delete<{ Params: { id: string } }>(tokenPath(":id"), async (request, reply) => {
-    const removed = await tokens.remove(request.params.id);
+    const { id } = request.params;
+    const removed = await change(request, "token-revoke", { id }, () => tokens.remove(id));
     return answer(reply, isRefusal(removed) ? removed : rowOf(removed));
   });
 }
