@@ -27,21 +27,28 @@ describe("the catalogue of planted bugs", () => {
   });
 });
 
-/** Those that need few seeds; `npm run simulate -- --mutants` looks for all. */
+/**
+ * Those that about half of all seeds find or more, so that a change of anything that moves the dice does not
+ * lose them; `npm run simulate -- --mutants` looks for all.
+ */
 const QUICK = [
   "answer-before-sync",
-  "give-back-writes-first",
-  "renewal-undoes-retirement",
-  "majority-of-the-alive",
-  "retire-after-lease",
-  "convert-without-confirm",
   "client-deaf-to-sleep",
+  "client-life-from-answer",
   "converted-seat-handed-on",
+  "give-back-writes-first",
+  "license-older-accepted",
+  "majority-of-the-alive",
+  "session-ended-by-wall-clock",
+  "stopped-member-answers",
+  "term-not-raised",
 ] as const;
+/** One that every second seed finds is missed by all of these once in a million times. */
+const QUICK_SEEDS = 20;
 
 describe("a planted bug is found:", () => {
-  it.concurrent.each(QUICK)("%s", { timeout: 30_000 }, async (name) => {
-    const found = await search(mutantOf(name), { from: 1, seeds: 6, steps: 20_000 });
+  it.concurrent.each(QUICK)("%s", { timeout: 120_000 }, async (name) => {
+    const found = await search(mutantOf(name), { from: 1, seeds: QUICK_SEEDS, steps: 20_000 });
     expect(found?.oracle).toBeTypeOf("string");
   });
 });

@@ -7,7 +7,7 @@ import { availableParallelism } from "node:os";
 import { fileURLToPath } from "node:url";
 import { MUTANTS, type Mutant } from "./catalogue.ts";
 
-export interface Found {
+interface Found {
   readonly seed: number;
   /** Which oracle caught it. */
   readonly oracle: string;
