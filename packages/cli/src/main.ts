@@ -24,6 +24,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<AddCommand>>> = {
   pool: async () => (await import("./commands/pool.ts")).poolCommand,
   member: async () => (await import("./commands/member.ts")).memberCommand,
   token: async () => (await import("./commands/token.ts")).tokenCommand,
+  audit: async () => (await import("./commands/audit.ts")).auditCommand,
   license: async () => (await import("./commands/license.ts")).licenseCommand,
   vendor: async () => (await import("./commands/vendor.ts")).vendorCommand,
 };

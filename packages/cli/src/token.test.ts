@@ -1,5 +1,5 @@
 /** Tokens in a pool of three real servers whose doors ask for one. */
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { nodeClient, RefusedError } from "@quorate/client/node";
@@ -106,4 +106,22 @@ it("the list shows whose the tokens are and never the tokens", async () => {
   const again = await quorate("token", "create", "--role", "client", "--name", "ana");
   expect(again).toMatchObject({ code: 1 });
   expect(again.stderr).toMatch(/there is a token "ana"/);
+});
+
+it("the audit log of the server that was asked tells it all, and tells when somebody changed it", async () => {
+  const data = join(root, "pool", "a");
+  const shown = await quorate("audit", "show", "--data", data);
+  expect(shown).toMatchObject({ code: 0, stderr: "" });
+  expect(shown.stdout).toMatch(/admin-token-file +127\.0\.0\.1 +token-revoke +done +\{"id":"ci"\}/);
+  const verified = await quorate("audit", "verify", "--data", data);
+  expect(verified).toMatchObject({ code: 0, stderr: "" });
+  expect(verified.stdout).toMatch(/^\d+ entries, whole; last hash [0-9a-f]{64}$/m);
+  const file = join(data, "audit.log");
+  const text = readFileSync(file, "utf8");
+  writeFileSync(file, text.replace('"id":"ci"', '"id":"xx"'));
+  const changed = await quorate("audit", "verify", "--data", data);
+  writeFileSync(file, text);
+  expect(changed).toMatchObject({ code: 1, stdout: "" });
+  expect(changed.stderr).toMatch(/the audit log is not whole: line \d+/);
+  expect((await quorate("audit", "verify", "--data", join(root, "none"))).code).toBe(1);
 });
