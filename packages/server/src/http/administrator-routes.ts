@@ -65,6 +65,16 @@ export function addAdministratorRoutes(
       callers.set(request, caller);
     });
 
+    scope.get<{ Querystring: UsageQuery }>(
+      "/v1/usage",
+      {
+        schema: { querystring: SCHEMAS.UsageQuery },
+        preValidation: async (request) => {
+          request.query = withNumber(request.query, "limit");
+        },
+      },
+      async (request, reply) => answer(reply, await member.usage(request.query)),
+    );
     scope.put(
       "/v1/license",
       { bodyLimit: LICENSE_BYTES_MAX, schema: { body: SCHEMAS.LicenseDocument } },
