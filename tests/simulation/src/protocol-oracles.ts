@@ -258,7 +258,9 @@ export class ProtocolOracles {
       const [member = ""] = key.split("/");
       const seats = before.seats - (this.#retiredOf(next).get(key)?.seats ?? 0);
       if (member === by || seats <= 0) continue;
-      let confirmed = 0;
+      // Sessions of the next batch may be journaled already when this one is applied.
+      const spare = `${by} ${feature} ${key}`;
+      let confirmed = this.#confirmedSpare.get(spare) ?? 0;
       const moved: Journaled[] = [];
       let withoutHold: string | null = null;
       for (const [session, journaled] of this.#sessionsAt(by)) {
@@ -279,6 +281,7 @@ export class ProtocolOracles {
         journaled.heldUntilMs = (journaled.confirmedMs ?? 0) + heldMs;
         journaled.confirmedMs = null;
       }
+      this.#confirmedSpare.set(spare, Math.max(0, confirmed - seats));
       if (confirmed >= seats) continue;
       if (withoutHold !== null) {
         this.#world.violated("hold", `${by} moved ${withoutHold} out of ${key} without a hold`);
@@ -345,6 +348,8 @@ export class ProtocolOracles {
 
   /** Seats of moved sessions that ended before their wait was over. */
   #held: Held[] = [];
+  /** Seats of sessions that have confirmed, beyond those that were moved so far. */
+  readonly #confirmedSpare = new Map<string, number>();
   readonly #places = new Map<string, Set<string>>();
 
   #place(session: string, place: string): void {
