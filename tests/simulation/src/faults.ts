@@ -73,6 +73,7 @@ export class Faults {
     network.heal((machine) => !broken.has(machine));
     Object.assign(store.weather, FAIR_STORE);
     for (const member of members) {
+      member.isAttended = true;
       member.disk.heal();
       if (broken.has(member.id)) {
         member.mayRun = false;

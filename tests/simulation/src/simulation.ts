@@ -241,6 +241,7 @@ export class Simulation {
       this.#endTwins();
       this.#isActive = false;
       this.#faults.heal(broken);
+      this.administrator.followAlarms();
       // Beyond the bound nothing is promised, so nothing is waited for.
       if ((this.options.driftBeyond ?? null) === null) await checkLiveness(this, broken);
       this.oracles.checkHistory();

@@ -154,6 +154,18 @@ export class VirtualAdministrator {
     this.#world.scheduler.after(ASK_AGAIN_MS, () => this.#rebuildUntilDone(random));
   }
 
+  /** Once the faults are over somebody does what the servers' alarms say, at the server that says it. */
+  followAlarms(): void {
+    const complaining = this.#world.members.find(
+      (member) =>
+        member.mayRun && member.api()?.readiness()?.detail.includes(REBUILD_ADVICE) === true,
+    );
+    if (complaining !== undefined && !this.#mustRebuild) {
+      this.#askToRebuild(complaining, () => {});
+    }
+    this.#world.scheduler.after(ASK_AGAIN_MS, () => this.followAlarms());
+  }
+
   // ---- machines -------------------------------------------------------------------------------------
 
   /** A machine is lost for good; it is removed, and a new one with a new name takes its place. */
@@ -228,6 +240,7 @@ export class VirtualAdministrator {
 /** A backup is not restored in the same moment: members write down the revision they saw every second. */
 const BACKUP_AGE_MS_MIN = 3_000;
 const ASK_AGAIN_MS = 8_000;
+const REBUILD_ADVICE = "quorate pool rebuild";
 /** With one machine of two gone there is no majority that could remove it. */
 const MEMBERS_MIN_TO_REPLACE = 3;
 const OLD_MACHINE_SHARE = 0.5;

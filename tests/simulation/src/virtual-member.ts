@@ -103,6 +103,9 @@ export class VirtualMember implements Host<MemberApi> {
     return this.#run === null ? 0 : unusedAt(this.#run.member, feature);
   }
 
+  /** Somebody sits beside it: what the service manager leaves alone is started again at once. */
+  isAttended = false;
+
   /** It once refused what its journal says: such sessions stay in it. */
   hasDistrustedJournal(): boolean {
     return this.#distrustedJournal;
@@ -213,11 +216,12 @@ export class VirtualMember implements Host<MemberApi> {
     this.#run = null;
     if (!this.mayRun) return;
     const { restartMsMax } = this.#world;
-    const againMs = waitsForHuman
-      ? this.#random.between(HUMAN_MS_MIN, HUMAN_MS_MAX)
-      : this.#random.chance(QUICK_RESTART_SHARE)
-        ? this.#random.between(200, 3_000)
-        : this.#random.between(Math.min(3_000, restartMsMax), restartMsMax);
+    const againMs =
+      waitsForHuman && !this.isAttended
+        ? this.#random.between(HUMAN_MS_MIN, HUMAN_MS_MAX)
+        : this.#random.chance(QUICK_RESTART_SHARE)
+          ? this.#random.between(200, 3_000)
+          : this.#random.between(Math.min(3_000, restartMsMax), restartMsMax);
     // The service manager belongs to the machine, so it is stopped and goes on with it.
     this.hardware.start(`${this.id} service`, this.#random).deliver(againMs, () => this.start());
   }
