@@ -57,8 +57,8 @@ export class Machine {
     return new Program("ip", ["netns", "exec", this.place.namespace, command, ...args], env);
   }
 
-  cli(args: readonly string[]): Program {
-    return this.run(NODE, [...NODE_FLAGS, QUORATE, ...args]);
+  cli(args: readonly string[], env: NodeJS.ProcessEnv): Program {
+    return this.run(NODE, [...NODE_FLAGS, QUORATE, ...args], env);
   }
 
   program(part: Part): Program {

@@ -10,6 +10,8 @@ import { nowMs } from "@quorate/e2e/wait";
 /** Refusals that a pool gives while it can't serve; all others are its answer. */
 const NOT_SERVED = new Set<string>(["no-majority", "no-mandate", "not-leader", "busy", "confirm"]);
 
+const ANSWERS_KEPT_MAX = 12;
+
 interface Open {
   readonly seats: number;
   readonly fromMs: number;
@@ -33,6 +35,8 @@ export interface Lost {
   readonly client: number;
   readonly atMs: number;
   readonly reason: string;
+  /** The last answers that the client had, for people who look for the cause. */
+  readonly answers: readonly string[];
 }
 
 export class Recorder {
@@ -45,6 +49,7 @@ export class Recorder {
   readonly #open = new Map<Authorization, Open>();
   readonly #inTrouble = new Map<number, Trouble>();
   readonly #troubles: Trouble[] = [];
+  readonly #answers = new Map<number, string[]>();
   readonly #servedAtMs = new Map<number, number>();
 
   constructor(feature: string, seats: number) {
@@ -70,7 +75,7 @@ export class Recorder {
       this.#believe(authorization, authorization.expiresInMs());
     });
     authorization.on("lost", ({ reason }) => {
-      this.lost.push({ client, atMs: nowMs(), reason });
+      this.lost.push({ client, atMs: nowMs(), reason, answers: this.#answers.get(client) ?? [] });
       this.end(authorization);
     });
   }
@@ -118,9 +123,12 @@ export class Recorder {
     const heard = async (kind: Kind, call: Promise<Answer | null>): Promise<Answer | null> => {
       const sentMs = nowMs();
       const answer = await call;
+      this.#note(client, kind, sentMs, answer);
       const isServed = answer !== null && !("refused" in answer && NOT_SERVED.has(answer.refused));
       const what = answer === null ? "no answer" : "refused" in answer ? answer.refused : "granted";
-      if (isServed) this.#served(client, sentMs);
+      // A place in the queue was the client's from when it asked, however long the server then held the call.
+      const queued = kind === "checkout" && answer !== null && "refused" in answer;
+      if (isServed) this.#served(client, sentMs, queued ? sentMs : nowMs());
       // A checkout waits at its server for a seat: until it hears, nothing was in vain.
       else this.#inVain(client, kind, kind === "checkout" ? nowMs() : sentMs, what);
       return answer;
@@ -132,10 +140,21 @@ export class Recorder {
     };
   }
 
-  #served(client: number, sentMs: number): void {
+  #note(client: number, kind: Kind, sentMs: number, answer: Answer | null): void {
+    const granted = (found: Answer): string =>
+      "refused" in found
+        ? `${found.refused}: ${found.detail}`
+        : `${found.member}, life ${found.lifeMs}`;
+    const said = answer === null ? "no answer" : granted(answer);
+    const noted = this.#answers.get(client) ?? [];
+    noted.push(`${kind} sent ${sentMs.toFixed(0)}, heard ${nowMs().toFixed(0)}: ${said}`);
+    this.#answers.set(client, noted.slice(-ANSWERS_KEPT_MAX));
+  }
+
+  #served(client: number, sentMs: number, atMs: number): void {
     this.#servedAtMs.set(client, Math.max(this.#servedAtMs.get(client) ?? 0, sentMs));
     // An older call's answer, which came late, says nothing about now.
-    if (sentMs >= (this.#inTrouble.get(client)?.fromMs ?? Infinity)) this.rest(client);
+    if (sentMs >= (this.#inTrouble.get(client)?.fromMs ?? Infinity)) this.rest(client, atMs);
   }
 
   #inVain(client: number, kind: Kind, fromMs: number, answer: string): void {
@@ -149,11 +168,11 @@ export class Recorder {
   }
 
   /** The client was served, or wants nothing for now. */
-  rest(client: number): void {
+  rest(client: number, atMs = nowMs()): void {
     const trouble = this.#inTrouble.get(client);
     if (trouble === undefined) return;
     this.#inTrouble.delete(client);
-    this.#troubles.push({ ...trouble, toMs: nowMs() });
+    this.#troubles.push({ ...trouble, toMs: atMs });
   }
 
   /** Clients that since `sinceMs` sent no call that was served, or are in trouble now. */

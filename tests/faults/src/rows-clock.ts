@@ -1,5 +1,5 @@
 /** A machine whose wall clock jumps: libfaketime in front of its license server. */
-import { existsSync, globSync, renameSync, writeFileSync } from "node:fs";
+import { globSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Row } from "./row.ts";
@@ -42,6 +42,7 @@ function jump(name: string, words: string, offset: string): Row {
       set(id, NO_JUMP);
       stage.say("and right");
       await stage.everyClientIsServed();
+      for (const machine of stage.pool.machines) rmSync(fileOf(machine.id), { force: true });
     },
   };
 }
@@ -50,7 +51,7 @@ function jump(name: string, words: string, offset: string): Row {
 function set(id: string, offset: string): void {
   const half = `${fileOf(id)}.new`;
   writeFileSync(half, offset);
-  if (existsSync(half)) renameSync(half, fileOf(id));
+  renameSync(half, fileOf(id));
 }
 
 export const CLOCK_ROWS: readonly Row[] = [

@@ -140,8 +140,9 @@ const LICENSE: Row = {
     stage.notes.push(`PUT /v1/license while cut off: ${reply?.status} ${reply?.code ?? ""}`);
     if (reply?.status !== 200) {
       await machine.stop("quorate");
-      const words = ["--data", join(machine.folder, "quorate"), "--vendor-key", pool.vendorKey];
-      const install = machine.cli(["license", "install", file, ...words]);
+      const data = ["--data", join(machine.folder, "quorate")];
+      const env = { QUORATE_VENDOR_KEY: pool.vendorKey };
+      const install = machine.cli(["license", "install", file, ...data], env);
       if ((await install.ended()) !== 0) throw new Error(`license install: ${install.stderr}`);
       stage.notes.push("installed with the command line into the stopped server's folder");
       machine.start("quorate");

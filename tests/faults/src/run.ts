@@ -29,7 +29,9 @@ export async function run(row: Row, { machines, clients }: Scale): Promise<Resul
   try {
     network.create();
     const order: RowOrder = { row: row.name, prefix, machines, clients, folder };
-    const result = await ordered(order, network.clients.namespace);
+    const result = await ordered(order, network.clients.namespace).catch((error: unknown): Result =>
+      failed(row, error),
+    );
     if (result.failure === null) rmSync(folder, { recursive: true, force: true });
     else console.error(`    what the servers said is in ${folder}`);
     return result;
@@ -37,6 +39,14 @@ export async function run(row: Row, { machines, clients }: Scale): Promise<Resul
     process.off("exit", end);
     end();
   }
+}
+
+/** Its program died or hung: the other rows go on. */
+function failed({ name, title }: Row, error: unknown): Result {
+  const failure = error instanceof Error ? error.message : String(error);
+  const nothing = { overIssued: 0, lost: 0, lostWithout: 0, waited: 0, newWaitMaxMs: 0 };
+  const times = { waitP50Ms: 0, waitMaxMs: 0, tookMs: 0 };
+  return { name, title, ...nothing, ...times, notes: [], failure };
 }
 
 function ordered(order: RowOrder, namespace: string): Promise<Result> {
