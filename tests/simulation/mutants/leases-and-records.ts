@@ -150,10 +150,10 @@ export const LEASES_AND_RECORDS: readonly Mutant[] = [
     name: "blind-retry",
     rule: "4.1: after an unknown outcome nothing is written again before the first write is settled",
     file: `${MEMBER}/shared-state.ts`,
-    find: `        const settled = await this.settle(key, current?.revision ?? 0, nonce, plan, compare);
+    find: `        const settled = await this.settle(key, seen, nonce, plan, compare, isOver);
         if (settled) return`,
     replace: `        await this.transact({ reads: [key] });
-        const settled = compare.length === 0;
+        const settled = compare.length === seen - seen;
         if (settled) return`,
   },
   {

@@ -286,7 +286,7 @@ export class LeaseKeeper {
   }
 
   private async renewNow(): Promise<void> {
-    if (this.phase !== "active" || this.member.ended) return;
+    if (this.phase !== "active" || this.member.ended || this.suspended) return;
     for (let attempt = 0; attempt < 4; attempt += 1) {
       const again = await this.renewOnce(attempt === 0);
       if (!again || this.phase !== "active" || this.member.ended) return;

@@ -109,6 +109,7 @@ export class Member {
     const { state } = this.context;
     state.onBackwards = (revision, seen) => this.guard.backwards(revision, seen);
     state.onStoreLost = (reason) => this.guard.lost(reason);
+    state.isTrusted = () => !this.lease.suspended;
     state.onChange = (key) => this.noticeChange(key);
     this.seats.onChanged = (session) => this.reporter.sessionChanged(session);
     this.seats.onEnded = (session) => {
@@ -162,6 +163,8 @@ export class Member {
       if (outcome.outcome !== "unknown" && (await this.guard.recognise())) break;
       await this.context.pause(timing.renewEveryMs);
     }
+    // Nothing is granted before the start is over, but the store may be written to again.
+    this.lease.suspended = false;
     const foreign = await this.licenses.bringOwn();
     if (foreign !== null) {
       this.leave(EXIT_LICENSE_INVALID, foreign);

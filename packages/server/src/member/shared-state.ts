@@ -87,8 +87,14 @@ export class SharedState {
     for (const key of changed) this.onChange(key);
   }
 
+  /** Raised when the store may be another one: a change that began before must not go on in it. */
+  private generation = 0;
+  /** While the store is not trusted nothing is written to it but a rebuild. */
+  isTrusted: () => boolean = () => true;
+
   /** Starts from nothing, to look at a store that may be another one. */
   forget(): void {
+    this.generation += 1;
     this.known.clear();
     this.revision = 0;
   }
@@ -131,9 +137,9 @@ export class SharedState {
    * Changes one key by compare-and-swap; one write per key is in flight. It resolves only when the outcome
    * is known: applied, or never applied. While it is not, the caller's more cautious value holds.
    */
-  change<T>(key: string, build: Build<T>): Promise<Written> {
+  change<T>(key: string, build: Build<T>, untrusted = false): Promise<Written> {
     const before = this.lanes.get(key) ?? Promise.resolve();
-    const next = before.then(() => this.changeNow(key, build));
+    const next = before.then(() => this.changeNow(key, build, untrusted));
     this.lanes.set(
       key,
       next.catch(() => undefined),
@@ -141,8 +147,12 @@ export class SharedState {
     return next;
   }
 
-  private async changeNow<T>(key: string, build: Build<T>): Promise<Written> {
+  private async changeNow<T>(key: string, build: Build<T>, untrusted: boolean): Promise<Written> {
+    const { generation } = this;
+    const isOver = (): boolean =>
+      generation !== this.generation || (!untrusted && !this.isTrusted());
     for (let attempt = 0; attempt < TRIES_MAX; attempt += 1) {
+      if (isOver()) return { applied: false, reason: "the store is not the one it was" };
       const current = this.get<T>(key);
       const plan = build(current?.value ?? null);
       if (typeof plan === "string") return { applied: false, reason: plan };
@@ -155,7 +165,8 @@ export class SharedState {
       });
       if (outcome.outcome === "applied") return { applied: true, revision: this.revisionOf(key) };
       if (outcome.outcome === "unknown") {
-        const settled = await this.settle(key, current?.revision ?? 0, nonce, plan, compare);
+        const seen = current?.revision ?? 0;
+        const settled = await this.settle(key, seen, nonce, plan, compare, isOver);
         if (settled) return { applied: true, revision: this.revisionOf(key) };
       }
     }
@@ -173,9 +184,11 @@ export class SharedState {
     nonce: string,
     plan: Plan,
     compare: readonly { readonly key: string; readonly revision: number }[],
+    isOver: () => boolean,
   ): Promise<boolean> {
     const nonces = new Set([nonce]);
     for (;;) {
+      if (isOver()) return false;
       const known = this.get<Nonced>(key);
       if (known !== null && known.revision > comparedRevision) {
         return nonces.has(known.value.nonces[this.self] ?? "");

@@ -174,50 +174,55 @@ export class StoreGuard {
     const read = await state.transact({ reads: [STORE_KEY, MEMBER_PREFIX, ALLOCATION_PREFIX] });
     if (read.outcome === "unknown") return `the store does not answer: ${read.reason}`;
     this.note();
-    const written = await state.change<StoreRecord>(STORE_KEY, (current) => {
-      // A live member may go on granting until its mandate ends: that long more than the longest life.
-      const waitMs = this.longestLifeMs + 2 * this.member.timing.retireAfterMs;
-      const rebuilds = Math.max(this.rebuilds, current?.rebuilds ?? 0) + 1;
-      const compare: { key: string; revision: number }[] = [];
-      const puts: { key: string; value: string }[] = [];
-      for (const [key, known] of state.withPrefix<MemberRecord>(MEMBER_PREFIX)) {
-        const least = this.epochs[key.slice(MEMBER_PREFIX.length)] ?? 0;
-        compare.push({ key, revision: known.revision });
-        puts.push({
-          key,
-          value: JSON.stringify({
-            ...known.value,
-            epoch: Math.max(known.value.epoch, least) + 1,
-            state: known.value.state === "removed" ? "removed" : "retired",
-          }),
-        });
-      }
-      for (const feature of license.features) {
-        const key = ALLOCATION_PREFIX + feature.name;
-        const seats = feature.seats + (feature.overdraft ?? 0);
-        const record: AllocationRecord = {
-          sequence: license.sequence,
-          nonces: state.get<AllocationRecord>(key)?.value.nonces ?? {},
-          seats,
-          free: 0,
-          allocated: {},
-          retired: seats === 0 ? {} : { [`rebuild/${rebuilds}`]: { seats, of: 0, lifeMs: waitMs } },
-          borrowed: 0,
-          debt: 0,
+    const written = await state.change<StoreRecord>(
+      STORE_KEY,
+      (current) => {
+        // A live member may go on granting until its mandate ends: that long more than the longest life.
+        const waitMs = this.longestLifeMs + 2 * this.member.timing.retireAfterMs;
+        const rebuilds = Math.max(this.rebuilds, current?.rebuilds ?? 0) + 1;
+        const compare: { key: string; revision: number }[] = [];
+        const puts: { key: string; value: string }[] = [];
+        for (const [key, known] of state.withPrefix<MemberRecord>(MEMBER_PREFIX)) {
+          const least = this.epochs[key.slice(MEMBER_PREFIX.length)] ?? 0;
+          compare.push({ key, revision: known.revision });
+          puts.push({
+            key,
+            value: JSON.stringify({
+              ...known.value,
+              epoch: Math.max(known.value.epoch, least) + 1,
+              state: known.value.state === "removed" ? "removed" : "retired",
+            }),
+          });
+        }
+        for (const feature of license.features) {
+          const key = ALLOCATION_PREFIX + feature.name;
+          const seats = feature.seats + (feature.overdraft ?? 0);
+          const record: AllocationRecord = {
+            sequence: license.sequence,
+            nonces: state.get<AllocationRecord>(key)?.value.nonces ?? {},
+            seats,
+            free: 0,
+            allocated: {},
+            retired:
+              seats === 0 ? {} : { [`rebuild/${rebuilds}`]: { seats, of: 0, lifeMs: waitMs } },
+            borrowed: 0,
+            debt: 0,
+          };
+          compare.push({ key, revision: state.revisionOf(key) });
+          puts.push({ key, value: JSON.stringify(record) });
+        }
+        return {
+          value: {
+            id: this.member.ports.runtime.nonce(),
+            rebuilds,
+            nonces: current?.nonces ?? {},
+          },
+          compare,
+          puts,
         };
-        compare.push({ key, revision: state.revisionOf(key) });
-        puts.push({ key, value: JSON.stringify(record) });
-      }
-      return {
-        value: {
-          id: this.member.ports.runtime.nonce(),
-          rebuilds,
-          nonces: current?.nonces ?? {},
-        },
-        compare,
-        puts,
-      };
-    });
+      },
+      true,
+    );
     if (!written.applied) return written.reason;
     await this.recognise();
     return null;
