@@ -447,16 +447,14 @@ export class Member {
 
 /** What a journal says that is not believed is closed in it: it would stay open in the history for ever. */
 function refusedEntries(recovered: Recovered, atMs: number): JournalEntry[] {
-  const ends = recovered.sessions.map(({ session, n }): JournalEntry => ({
+  return recovered.sessions.map(({ session, n, holdMs }) => ({
     kind: "end",
     session,
     n,
     reason: "superseded",
     atMs,
-    holdMs: 0,
+    holdMs,
   }));
-  const holds = new Set(recovered.holds.map(({ session }) => session));
-  return [...ends, ...[...holds].map((session): JournalEntry => ({ kind: "hold-end", session }))];
 }
 
 function wordsOf(error: unknown): string {
