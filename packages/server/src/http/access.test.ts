@@ -1,4 +1,4 @@
-import { createHash, createHmac } from "node:crypto";
+import { createHmac } from "node:crypto";
 import { afterEach, describe, expect, it } from "vitest";
 import type { TokenBook } from "../member/token-keeper.ts";
 import type { Door } from "./access.ts";
@@ -159,14 +159,34 @@ describe("tokens", () => {
       token.toUpperCase(),
       `qrt_${id}_`,
       `qrt_000000000000_${token.slice(17)}`,
-      createHash("sha256").update(token).digest("hex"),
-      "null",
-      "undefined",
     ];
     for (const each of forged) {
       expect([each, await checkout(each)]).toEqual([each, 403]);
       const rebuilt = await ask(`${url}/v1/pool/rebuild`, "POST", bearer(each));
       expect([each, rebuilt.status]).toEqual([each, 403]);
+    }
+  });
+
+  it("have names that break out of no header, log or table", async () => {
+    const { url } = await guarded();
+    for (const name of [
+      "a\r\nX-Role: administrator",
+      "a b",
+      "",
+      "\u202eana",
+      "a/../b",
+      "x".repeat(300),
+    ]) {
+      const made = await ask(`${url}/v1/tokens`, "POST", ADMIN_HEADERS, { name, role: "client" });
+      expect([name, made.status]).toEqual([name, 400]);
+    }
+    for (const more of [
+      { role: "root" },
+      { role: "client", hash: "x" },
+      { role: ["administrator"] },
+    ]) {
+      const made = await ask(`${url}/v1/tokens`, "POST", ADMIN_HEADERS, { name: "a", ...more });
+      expect(made.status).toBe(400);
     }
   });
 

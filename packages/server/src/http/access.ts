@@ -10,6 +10,7 @@ import type { IncomingMessage } from "node:http";
 import { type Refusal, refuse } from "@quorate/core";
 import type { Role } from "@quorate/protocol";
 import type { TokenBook } from "../member/token-keeper.ts";
+import type { Guesses } from "./address-limits.ts";
 import { rawHeader } from "./raw-header.ts";
 
 export interface Caller {
@@ -27,6 +28,8 @@ export interface AccessOptions {
   readonly tokens: TokenBook | null;
   readonly clients: Door;
   readonly readers: Door;
+  /** Slows down who tries one token after the other. */
+  readonly guesses?: Guesses;
   readonly nowMs?: () => number;
 }
 
@@ -45,7 +48,7 @@ const BEARER = /^Bearer +(\S+) *$/i;
 const CLIENT_READS: ReadonlySet<string> = new Set(["/v1/pool", "/v1/features", "/v1/license"]);
 
 export function createAccess(options: AccessOptions): Access {
-  const { adminToken, tokens, nowMs = Date.now } = options;
+  const { adminToken, tokens, guesses, nowMs = Date.now } = options;
   if (adminToken === "")
     throw new RangeError("an empty administrator's token would let anybody in");
   const expected = adminToken === null ? null : digestOf(adminToken);
@@ -57,7 +60,12 @@ export function createAccess(options: AccessOptions): Access {
     const id = TOKEN.exec(token)?.[1];
     if (id === undefined) {
       if (expected === null) return NO_TOKEN_CONFIGURED;
-      return timingSafeEqual(digestOf(token), expected) ? BOOTSTRAP : TOKEN_WRONG;
+      // Only here is a guess worth trying: this token is of a person's making, the others are 32 random bytes.
+      const slowed = guesses?.refusal(request) ?? null;
+      if (slowed !== null) return slowed;
+      if (timingSafeEqual(digestOf(token), expected)) return BOOTSTRAP;
+      guesses?.wrong(request);
+      return TOKEN_WRONG;
     }
     const known = tokens?.find(id) ?? null;
     if (known === null || !timingSafeEqual(digestOf(token), Buffer.from(known.hash, "hex"))) {
@@ -96,6 +104,11 @@ export function createAccess(options: AccessOptions): Access {
       return caller.role === "administrator" ? caller : NOT_AN_ADMINISTRATOR;
     },
   };
+}
+
+/** Who has to wait for its own guesses is told so, and not that the server is at its end. */
+export function doorStatus(refusal: Refusal): number | undefined {
+  return refusal.refused === "busy" ? 429 : undefined;
 }
 
 /** A certificate that TLS has verified is as good as a client's token. */

@@ -8,6 +8,7 @@ import type { UsageQuery } from "@quorate/protocol";
 import type { Audited } from "../audit/audited.ts";
 import type { MemberApi } from "../member/api.ts";
 import type { TokenBook } from "../member/token-keeper.ts";
+import { doorStatus } from "./access.ts";
 import type { Access, Caller } from "./access.ts";
 import { RefusedError } from "./request-bodies.ts";
 import type { BytesOf } from "./request-bodies.ts";
@@ -61,7 +62,7 @@ export function addAdministratorRoutes(
   void app.register(async (scope) => {
     scope.addHook("onRequest", async (request) => {
       const caller = access.administrator(request.raw);
-      if (isRefusal(caller)) throw new RefusedError(caller);
+      if (isRefusal(caller)) throw new RefusedError(caller, doorStatus(caller));
       callers.set(request, caller);
     });
 

@@ -19,6 +19,7 @@ import type { Answer, Granted, ReleaseAnswer } from "@quorate/protocol";
 import type { Audited } from "../audit/audited.ts";
 import type { MemberApi } from "../member/api.ts";
 import type { Log } from "../member/ports.ts";
+import { doorStatus } from "./access.ts";
 import type { Access, Caller } from "./access.ts";
 import { isJsonMediaType, NOT_JSON, parseJson, readBody } from "./body-reader.ts";
 import type { BodyBounds } from "./body-reader.ts";
@@ -79,7 +80,7 @@ export function createHotPath(options: HotPathOptions): HotPath {
   function checkout(request: IncomingMessage, response: ServerResponse, query: string): void {
     if (lagMs() > limits.lagNewMs) return refused(response, busy());
     const stranger = client === null ? null : client(request);
-    if (stranger !== null) return refused(response, stranger);
+    if (stranger !== null) return refused(response, stranger, doorStatus(stranger));
     const secret = secretOf(request);
     if (secret === null) return refused(response, SECRET_MISSING);
     if (query !== "") return refused(response, NO_QUERY);
@@ -105,7 +106,7 @@ export function createHotPath(options: HotPathOptions): HotPath {
     if (lagMs() > limits.lagHeartbeatMs) return refused(response, busy());
     // A heartbeat of a session that is not known may become a new request: it takes the same.
     const stranger = client === null ? null : client(request);
-    if (stranger !== null) return refused(response, stranger);
+    if (stranger !== null) return refused(response, stranger, doorStatus(stranger));
     const secret = secretOf(request);
     if (secret === null) return refused(response, SECRET_MISSING);
     if (!isSession(session)) return refused(response, NOT_A_SESSION);
@@ -139,7 +140,7 @@ export function createHotPath(options: HotPathOptions): HotPath {
       const nobody = rawHeader(request, "authorization") === undefined;
       if (nobody || countOfHeader(request, SESSION_HEADER) > 0) return refused(response, NOBODY);
       const caller = access.administrator(request);
-      if (isRefusal(caller)) return refused(response, caller);
+      if (isRefusal(caller)) return refused(response, caller, doorStatus(caller));
       administrator = caller;
     }
     if (!isSession(session)) return refused(response, NOT_A_SESSION);
@@ -211,9 +212,9 @@ export function createHotPath(options: HotPathOptions): HotPath {
     } else sendJson(response, 202, JSON.stringify(answer));
   }
 
-  function refused(response: ServerResponse, refusal: Refusal): void {
+  function refused(response: ServerResponse, refusal: Refusal, status?: number): void {
     tally.refused(refusal.refused);
-    sendProblem(response, refusal);
+    sendProblem(response, refusal, status);
   }
 
   function failed(response: ServerResponse, error: unknown): void {

@@ -1,6 +1,11 @@
 /** Every bound of the HTTP face, by name and with its unit. */
 export interface HttpLimits {
   readonly connectionsMax: number;
+  /** Of one address that is not this machine's: a site behind one address has thousands of programs. */
+  readonly addressConnectionsMax: number;
+  readonly addressRequestsPerSecond: number;
+  /** How many requests of one address may come at once. */
+  readonly addressBurst: number;
   readonly headersBytesMax: number;
   readonly headersMs: number;
   /** From the first byte of a request to the last: what ends slow bodies. */
@@ -28,6 +33,9 @@ export interface HttpLimits {
 
 export const HTTP_LIMITS: HttpLimits = {
   connectionsMax: 20_000,
+  addressConnectionsMax: 4_000,
+  addressRequestsPerSecond: 2_000,
+  addressBurst: 8_000,
   headersBytesMax: 16 * 1024,
   headersMs: 10_000,
   requestMs: 15_000,

@@ -22,8 +22,9 @@ import { createAudited } from "../audit/audited.ts";
 import type { MemberApi } from "../member/api.ts";
 import type { Log } from "../member/ports.ts";
 import type { TokenBook } from "../member/token-keeper.ts";
-import { createAccess } from "./access.ts";
+import { createAccess, doorStatus } from "./access.ts";
 import type { Door } from "./access.ts";
+import { createAddressLimits } from "./address-limits.ts";
 import { addAdministratorRoutes } from "./administrator-routes.ts";
 import { NOT_JSON } from "./body-reader.ts";
 import type { BodyBounds } from "./body-reader.ts";
@@ -91,7 +92,9 @@ export async function createHttpServer(options: HttpServerOptions): Promise<Http
   const limits: HttpLimits = { ...HTTP_LIMITS, ...options.limits };
   let meter: LagMeter | null = null;
   const lagMs = options.lagMs ?? (() => meter?.lagMs() ?? 0);
+  const addresses = createAddressLimits(limits);
   const access = createAccess({
+    guesses: addresses.guesses,
     adminToken: options.adminToken,
     tokens: options.tokens ?? null,
     clients: options.clients ?? "open",
@@ -118,6 +121,7 @@ export async function createHttpServer(options: HttpServerOptions): Promise<Http
     noDelay: true,
   });
   server.maxConnections = limits.connectionsMax;
+  addresses.watch(server);
 
   const app = Fastify({
     logger: false,
@@ -129,6 +133,12 @@ export async function createHttpServer(options: HttpServerOptions): Promise<Http
       server.on("request", (request: IncomingMessage, response: ServerResponse) => {
         if (rawHeader(request, "host") === undefined && request.httpVersion === "1.1") {
           sendProblem(response, HOST_MISSING);
+          return;
+        }
+        const excess = addresses.request(request);
+        if (excess !== null) {
+          tally.refused(excess.refused);
+          sendProblem(response, excess, 429);
         } else if (!crossOrigin(request, response) && !hotPath(request, response)) {
           handler(request, response);
         }
@@ -156,7 +166,7 @@ export async function createHttpServer(options: HttpServerOptions): Promise<Http
     const path = routeOptions.url ?? "";
     if (!PUBLIC_PATHS.has(path)) {
       const refusal = access.reader(raw, path);
-      if (refusal !== null) throw new RefusedError(refusal);
+      if (refusal !== null) throw new RefusedError(refusal, doorStatus(refusal));
     }
   });
   const bytesOf = readBodiesOf(app, bodies);
@@ -176,7 +186,7 @@ export async function createHttpServer(options: HttpServerOptions): Promise<Http
   });
 
   app.setErrorHandler((error: FastifyError, _request: FastifyRequest, reply) => {
-    if (error instanceof RefusedError) return sendRefusal(reply, error.refusal);
+    if (error instanceof RefusedError) return sendRefusal(reply, error.refusal, error.status);
     if (error.code === "FST_ERR_CTP_INVALID_MEDIA_TYPE") return sendRefusal(reply, NOT_JSON);
     if (error.validation !== undefined) {
       return sendRefusal(reply, refuse("bad-request", complaintOf(error)));

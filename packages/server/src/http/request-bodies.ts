@@ -13,9 +13,12 @@ export type BytesOf = (request: FastifyRequest) => Buffer;
 /** Thrown by hooks; the error handler makes the problem document of it. */
 export class RefusedError extends Error {
   readonly refusal: Refusal;
+  /** Stands in for the table's, where HTTP has a finer one. */
+  readonly status: number | undefined;
 
-  constructor(refusal: Refusal) {
+  constructor(refusal: Refusal, status?: number) {
     super(refusal.detail);
+    this.status = status;
     this.refusal = refusal;
   }
 }
