@@ -7,7 +7,10 @@ import type { Answer } from "@quorate/protocol";
 import { type Hold, type Limit, type OverIssue, overIssues } from "@quorate/simulation";
 import { nowMs } from "@quorate/e2e/wait";
 
-/** Refusals that a pool gives while it can't serve; all others are its answer. */
+/**
+ * Refusals of a new request that a pool gives while it can't serve; others are its answer. Who holds a seat is
+ * served by a renewal alone.
+ */
 const NOT_SERVED = new Set<string>(["no-majority", "no-mandate", "not-leader", "busy", "confirm"]);
 
 const ANSWERS_KEPT_MAX = 12;
@@ -124,7 +127,9 @@ export class Recorder {
       const sentMs = nowMs();
       const answer = await call;
       this.#note(client, kind, sentMs, answer);
-      const isServed = answer !== null && !("refused" in answer && NOT_SERVED.has(answer.refused));
+      const isRefused = answer !== null && "refused" in answer;
+      const isAnswered = isRefused && kind === "checkout" && !NOT_SERVED.has(answer.refused);
+      const isServed = answer !== null && (!isRefused || isAnswered);
       const what = answer === null ? "no answer" : "refused" in answer ? answer.refused : "granted";
       // A place in the queue was the client's from when it asked, however long the server then held the call.
       const queued = kind === "checkout" && answer !== null && "refused" in answer;
