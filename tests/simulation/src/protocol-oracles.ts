@@ -258,9 +258,7 @@ export class ProtocolOracles {
       const [member = ""] = key.split("/");
       const seats = before.seats - (this.#retiredOf(next).get(key)?.seats ?? 0);
       if (member === by || seats <= 0) continue;
-      // Sessions of the next batch may be journaled already when this one is applied.
-      const spare = `${by} ${feature} ${key}`;
-      let confirmed = this.#confirmedSpare.get(spare) ?? 0;
+      let confirmed = 0;
       const moved: Journaled[] = [];
       let withoutHold: string | null = null;
       for (const [session, journaled] of this.#sessionsAt(by)) {
@@ -275,13 +273,14 @@ export class ProtocolOracles {
         confirmed += journaled.seats;
         moved.push(journaled);
       }
-      for (const journaled of moved) {
-        // If there was not enough for all of them, nobody can tell from outside whose seats came.
-        const heldMs = confirmed === seats ? serverLifeMs(before.lifeMs) / SLOW : 0;
-        journaled.heldUntilMs = (journaled.confirmedMs ?? 0) + heldMs;
-        journaled.confirmedMs = null;
+      // Sessions of the next batch may be journaled already: then nobody can tell whose seats came.
+      if (confirmed === seats) {
+        for (const journaled of moved) {
+          const fromMs = journaled.confirmedMs ?? 0;
+          journaled.heldUntilMs = fromMs + serverLifeMs(before.lifeMs) / SLOW;
+          journaled.confirmedMs = null;
+        }
       }
-      this.#confirmedSpare.set(spare, Math.max(0, confirmed - seats));
       if (confirmed >= seats) continue;
       if (withoutHold !== null) {
         this.#world.violated("hold", `${by} moved ${withoutHold} out of ${key} without a hold`);
@@ -348,8 +347,6 @@ export class ProtocolOracles {
 
   /** Seats of moved sessions that ended before their wait was over. */
   #held: Held[] = [];
-  /** Seats of sessions that have confirmed, beyond those that were moved so far. */
-  readonly #confirmedSpare = new Map<string, number>();
   readonly #places = new Map<string, Set<string>>();
 
   #place(session: string, place: string): void {
