@@ -47,6 +47,26 @@ describe("seats in use", () => {
     expect(ledger.holdCount()).toBe(0);
   });
 
+  test("of a session that ends while the epoch may be over are held until it is known to go on", () => {
+    const ledger = new Ledger();
+    const session = ledger.begin(wanted("a"), 1, 0);
+    expect(ledger.end(session, 100, 1, true)).toBe(SERVER_LIFE_MS);
+    expect(ledger.endHolds(200)).toEqual([]);
+    expect(used(ledger, 1)).toBe(1);
+    ledger.epochGoesOn(1);
+    expect(ledger.endHolds(200)).toEqual(["a"]);
+    expect(used(ledger, 1)).toBe(0);
+  });
+
+  test("of such a session stay held for a whole life if the epoch was over", () => {
+    const ledger = new Ledger();
+    ledger.end(ledger.begin(wanted("a"), 1, 0), 100, 1, true);
+    ledger.epochGoesOn(2);
+    expect(ledger.endHolds(SERVER_LIFE_MS)).toEqual([]);
+    expect(used(ledger, 1)).toBe(1);
+    expect(ledger.endHolds(100 + SERVER_LIFE_MS)).toEqual(["a"]);
+  });
+
   test("of two holds of one session are told free with the last", () => {
     const ledger = new Ledger();
     ledger.end(ledger.begin(wanted("a", { holdMs: 1_000 }), 1, 0), 1, 1);

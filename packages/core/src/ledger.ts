@@ -73,6 +73,8 @@ interface Hold {
   readonly account: Account;
   readonly seats: number;
   untilMs: number;
+  /** Set while it is not known whether the epoch is over: until when the hold lasts if it is not. */
+  otherwiseUntilMs: number | null;
 }
 
 const EXPIRY_BUCKET_MS = 250;
@@ -166,7 +168,8 @@ export class Ledger {
     account.used += hold.seats;
     account.longestLifeMs = Math.max(account.longestLifeMs, hold.holdMs);
     const { session, seats } = hold;
-    const restored = { session, account, seats, untilMs: Number.POSITIVE_INFINITY };
+    const untilMs = Number.POSITIVE_INFINITY;
+    const restored: Hold = { session, account, seats, untilMs, otherwiseUntilMs: null };
     this.holds.add(restored);
     this.restoredHolds.set(restored, hold.holdMs);
   }
@@ -250,13 +253,15 @@ export class Ledger {
    *
    * Seats of an epoch that is over are held for one longest life. The session may have been converted
    * elsewhere, and then its seat has left the retired entry already: counted as unused too, it would be
-   * taken a second time from a session of that entry that ends later.
+   * taken a second time from a session of that entry that ends later. A member that could not renew its lease
+   * lately does not know whether its epoch is over (`lateRenewal`): then too, until it does know.
    */
-  end(session: Session, nowMs: number, presentEpoch: number): number {
+  end(session: Session, nowMs: number, presentEpoch: number, lateRenewal = false): number {
     if (this.sessions.get(session.session) !== session) return 0;
     this.sessions.delete(session.session);
     const account = this.accountOf(session);
-    if (account.epoch < presentEpoch) {
+    const otherwiseUntilMs = session.heldUntilMs;
+    if (account.epoch < presentEpoch || lateRenewal) {
       const heldMs = serverLifeMs(account.longestLifeMs);
       session.heldUntilMs = Math.max(session.heldUntilMs, nowMs + heldMs);
     }
@@ -265,7 +270,14 @@ export class Ledger {
       return 0;
     }
     const { seats, heldUntilMs: untilMs } = session;
-    const hold = { session: session.session, account, seats, untilMs };
+    const unsure = lateRenewal && account.epoch >= presentEpoch;
+    const hold: Hold = {
+      session: session.session,
+      account,
+      seats,
+      untilMs,
+      otherwiseUntilMs: unsure ? otherwiseUntilMs : null,
+    };
     this.holds.add(hold);
     // Ended before the wait of the start was over: the hold begins with the others.
     if (!Number.isFinite(untilMs)) {
@@ -326,6 +338,15 @@ export class Ledger {
       this.nextBucket += 1;
     }
     return over;
+  }
+
+  /** The lease was renewed in this epoch: it was not over, and what was held in case it was is let go. */
+  epochGoesOn(epoch: number): void {
+    for (const hold of this.holds) {
+      if (hold.otherwiseUntilMs === null || rootOf(hold.account).epoch !== epoch) continue;
+      hold.untilMs = hold.otherwiseUntilMs;
+      hold.otherwiseUntilMs = null;
+    }
   }
 
   /** Holds that are over by now; their seats are free. Returns the sessions that have none left. */

@@ -62,8 +62,16 @@ export const CONVERSIONS_AND_RETURNS: readonly Mutant[] = [
     aim: "cut off for most of a life",
     rule: "4.5: a session of an epoch that is over counts for one life after its end",
     file: `${CORE}/ledger.ts`,
-    find: `    if (account.epoch < presentEpoch) {`,
-    replace: `    if (account.epoch < presentEpoch - presentEpoch) {`,
+    find: `    if (account.epoch < presentEpoch || lateRenewal) {`,
+    replace: `    if (account.epoch < presentEpoch - presentEpoch || (lateRenewal && nowMs < 0)) {`,
+  },
+  {
+    name: "ended-unaware-not-held",
+    aim: "cut off for most of a life",
+    rule: "4.5: a session that ends while the epoch may be over counts until it is known to go on",
+    file: `${CORE}/ledger.ts`,
+    find: `    if (account.epoch < presentEpoch || lateRenewal) {`,
+    replace: `    if (account.epoch < presentEpoch || (lateRenewal && nowMs < 0)) {`,
   },
   {
     name: "hand-over-frees-seat",

@@ -7,6 +7,7 @@
  */
 import {
   type Clocks,
+  elapsedForHolder,
   leadershipIsOver,
   type MandateVerdict,
   mandateVerdict,
@@ -86,6 +87,13 @@ export class LeaseKeeper {
   /** Read with fresh clocks before each grant and renewal, and again just before the answer leaves. */
   hasMandate(): boolean {
     return this.verdict(this.member.ports.runtime.clocks()) === "mandate";
+  }
+
+  /** Whether the last renewal is so long ago that the epoch may be over without this member knowing. */
+  renewalIsLate(): boolean {
+    if (this.renewalSent === null) return true;
+    const now = this.member.ports.runtime.clocks();
+    return elapsedForHolder(this.renewalSent, now) >= this.member.timing.mandateMs;
   }
 
   refusal(): Refusal | null {

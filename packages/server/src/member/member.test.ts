@@ -187,6 +187,21 @@ describe("waiting", () => {
   });
 });
 
+describe("a heartbeat that somebody recorded", () => {
+  test("keeps no seat, however often it is said again", async () => {
+    const pool = await Pool.of(ALL, { seats: 1 });
+    const client = pool.client("s1");
+    await client.checkout("ada");
+    await client.heartbeat("ada");
+    for (let passedMs = 0; passedMs < LIFE_MS; passedMs += 5_000) {
+      await client.lateHeartbeat("ada", 1);
+      await client.lateHeartbeat("ada", 2);
+      await pool.time.pass(5_000);
+    }
+    expect(await pool.client("s2").checkout("ada")).toMatchObject({ member: "ada" });
+  });
+});
+
 describe("release and revoke", () => {
   test("frees the seat at once, and a lower number is late", async () => {
     const pool = await Pool.of(ALL, { seats: 1 });

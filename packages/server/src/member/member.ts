@@ -118,8 +118,10 @@ export class Member {
     };
     this.seats.onJournalFailed = (error) => this.breakDown(wordsOf(error));
     this.guard.onJournalFailed = (error) => this.breakDown(wordsOf(error));
-    this.lease.onRenewed = () =>
+    this.lease.onRenewed = () => {
+      this.context.ledger.epochGoesOn(this.lease.epoch);
       void this.seats.reinstate().catch((e: unknown) => this.context.crash(e));
+    };
     this.lease.onRetired = () => this.reporter.everything();
   }
 

@@ -259,7 +259,9 @@ export class Seats {
   /** Ends a session and journals it; its seats are free, or held for what is left of their wait. */
   end(session: Session, reason: EndReason, n?: number): Promise<Refusal | null> {
     if (!this.isKnown(session)) return Promise.resolve(null);
-    const holdMs = this.member.ledger.end(session, this.member.nowMs(), this.lease.epoch);
+    const { epoch } = this.lease;
+    const late = this.lease.renewalIsLate();
+    const holdMs = this.member.ledger.end(session, this.member.nowMs(), epoch, late);
     this.onEnded(session);
     return this.write([
       {
