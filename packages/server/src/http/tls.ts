@@ -33,7 +33,7 @@ export interface TlsMaterial {
   readonly expiresAtMs: number;
 }
 
-export const TLS_LOOK_MS = 2_000;
+const TLS_LOOK_MS = 2_000;
 /** Whoever renews by hand needs some days; machines renew a month before. */
 const EXPIRY_WARNING_MS = 14 * 24 * 3_600_000;
 const HANDSHAKE_MS = 10_000;

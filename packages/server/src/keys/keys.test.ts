@@ -1,4 +1,4 @@
-import { generateKeyPairSync } from "node:crypto";
+import { createHmac, generateKeyPairSync } from "node:crypto";
 import {
   chmodSync,
   existsSync,
@@ -156,6 +156,22 @@ describe("the tokens of a member", () => {
       certificate: null,
     });
     expect(tokens.read(forger.sign(claims), () => keyText)).toBeNull();
+  });
+
+  it("are refused with another algorithm: none, or the public key used as a secret", () => {
+    const [, payload = ""] = tokens.sign(claims).split(".");
+    const part = (value: object): string =>
+      Buffer.from(JSON.stringify(value)).toString("base64url");
+    for (const alg of ["none", "None", "HS256", "EdDSA"]) {
+      const head = part({ alg, typ: "JWT" });
+      const bytes = `${head}.${payload}`;
+      for (const secret of [keyText, keyText.replace("ed25519:", ""), ""]) {
+        const mac = createHmac("sha256", secret).update(bytes).digest("base64url");
+        for (const signature of [mac, "", "A".repeat(86)]) {
+          expect(tokens.read(`${bytes}.${signature}`, () => keyText)).toBeNull();
+        }
+      }
+    }
   });
 
   it("match a secret to its session", async () => {

@@ -29,7 +29,7 @@ interface TokensRecord extends Nonced {
 }
 
 /** All of them are one value of the store. */
-export const TOKENS_MAX = 1_000;
+const TOKENS_MAX = 1_000;
 
 export class TokenKeeper implements TokenBook {
   private readonly context: MemberContext;
