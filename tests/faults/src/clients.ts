@@ -3,9 +3,12 @@
  * in waves, when there are half as many free seats as they are: half of the time every seat is taken and
  * people wait, half of the time some are free.
  */
+import { setTimeout as delay } from "node:timers/promises";
 import { type Authorization, httpWire, nodeClient, nodeTransport } from "@quorate/client/node";
 import type { QuorateClient } from "@quorate/client/node";
+import { heartbeatMs } from "@quorate/core";
 import { nowMs, waitFor } from "@quorate/e2e/wait";
+import { LIFE_MS } from "./pool.ts";
 import { Recorder } from "./recorder.ts";
 
 const WAVE_MS = 8_000;
@@ -52,6 +55,8 @@ export class Clients {
   async start(): Promise<void> {
     await Promise.all(
       this.#clients.slice(0, this.#steady).map(async (client, index) => {
+        // Evenly over a heartbeat's interval: whenever the fault comes, some are about to ask.
+        await delay((index / this.#steady) * heartbeatMs(LIFE_MS));
         const options = { feature: "cad", waitMs: STEADY_WAIT_MS };
         const authorization = await client.checkout(options);
         this.recorder.watch(index, authorization);
