@@ -5,7 +5,7 @@ import type { Caller } from "../http/access.ts";
 import type { Log } from "../member/ports.ts";
 import type { AuditLog } from "./audit-log.ts";
 
-export interface Deed {
+interface Deed {
   readonly caller: Caller;
   readonly request: IncomingMessage;
   readonly what: string;
