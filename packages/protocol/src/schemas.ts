@@ -226,11 +226,7 @@ const PoolAnswer = Type.Object({
   alarms: Type.Array(Type.String()),
 });
 
-const usageKey = Type.Union([
-  Type.Literal("user"),
-  Type.Literal("feature"),
-  Type.Literal("host"),
-]);
+const usageKey = Type.Union([Type.Literal("user"), Type.Literal("feature"), Type.Literal("host")]);
 const UsageQuery = Type.Object(
   {
     from: Type.Optional(Type.String({ maxLength: INSTANT_CHARACTERS_MAX })),
