@@ -20,6 +20,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<AddCommand>>> = {
   status: async () => (await import("./commands/status.ts")).statusCommand,
   checkout: async () => (await import("./commands/checkout.ts")).checkoutCommand,
   release: async () => (await import("./commands/release.ts")).releaseCommand,
+  report: async () => (await import("./commands/report.ts")).reportCommand,
   run: async () => (await import("./commands/run.ts")).runCommand,
   pool: async () => (await import("./commands/pool.ts")).poolCommand,
   member: async () => (await import("./commands/member.ts")).memberCommand,

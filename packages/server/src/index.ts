@@ -6,5 +6,7 @@ export { JournalFailedError } from "./journal/journal.ts";
 export { openMember, type OpenMember, type OpenMemberOptions } from "./open-member.ts";
 export { StoreLostError } from "./store/store.ts";
 export { parseEtcdStore } from "./store/etcd-address.ts";
+export type { HistoryUsers } from "./journal/sqlite-journal-messages.ts";
+export type { WebhookTarget } from "./webhooks/webhooks.ts";
 export { webhookKeyOf } from "./webhooks/signature.ts";
 export type { StoreChoice } from "./store/open-store.ts";

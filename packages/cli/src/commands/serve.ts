@@ -18,6 +18,7 @@ import { readLicenseFile, vendorKeyFrom } from "../license-file.ts";
 import { whole } from "../option-values.ts";
 import { idOfHost } from "./member.ts";
 import { type GuardFlags, guardFrom, guardOptions } from "./guard-options.ts";
+import { type ObserveFlags, observeFrom, observeOptions } from "./observe-options.ts";
 import { type RunningStore, startStore } from "./managed-store.ts";
 import { type StoreFlags, storeOptions } from "./store-option.ts";
 import { adminTokenFrom } from "../servers.ts";
@@ -28,7 +29,7 @@ const LEASE_MS_DEFAULT = 5_000;
 const LEASE_MS_MAX = 600_000;
 const PRIORITY_MAX = 1_000;
 
-interface ServeFlags extends StoreFlags, GuardFlags {
+interface ServeFlags extends StoreFlags, GuardFlags, ObserveFlags {
   readonly listen: { readonly host: string; readonly port: number };
   readonly advertise?: string;
   readonly id?: string;
@@ -56,7 +57,7 @@ export function serveCommand(program: Command): void {
       "--license <FILE>",
       "license to bring to the pool; later ones: quorate license install",
     );
-  guardOptions(storeOptions(command))
+  observeOptions(guardOptions(storeOptions(command)))
     .option(
       "--priority <N>",
       "who leads when a choice is to be made: the highest",
@@ -79,6 +80,7 @@ export function serveCommand(program: Command): void {
 async function serve(flags: ServeFlags): Promise<void> {
   const { host, port } = flags.listen;
   const guard = guardFrom(flags, host);
+  const observe = observeFrom(flags);
   const vendorKey = vendorKeyFrom(flags.vendorKey);
   if (vendorKey === null) {
     throw new Failure(
@@ -113,6 +115,7 @@ async function serve(flags: ServeFlags): Promise<void> {
       adminToken,
       consoleFolder: CONSOLE_FOLDER,
       ...guard,
+      ...observe,
       log: {
         info: (message, fields) => log.info(fields ?? {}, message),
         warn: (message, fields) => log.warn(fields ?? {}, message),
