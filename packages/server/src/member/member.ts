@@ -407,7 +407,9 @@ export class Member {
   }
 
   memberKey(member: string): string | null {
-    return this.context.memberRecord(member)?.key ?? null;
+    // A removed server's key signs nothing any more.
+    const record = this.context.memberRecord(member);
+    return record === null || record.state === "removed" ? null : record.key;
   }
 
   subscribe(listener: (event: MemberEvent) => void): () => void {
