@@ -132,7 +132,7 @@ export interface HistoryPlace {
   readonly row: number;
 }
 
-export type UsageKey = "user" | "feature" | "host";
+type UsageKey = "user" | "feature" | "host";
 
 export interface UsageQuery {
   /** What the uses are counted by. */

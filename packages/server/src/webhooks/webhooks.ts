@@ -48,7 +48,7 @@ const BOUNDS: WebhookBounds = {
 const DENIALS_MAX = 1_000;
 
 /** What people want to be woken or written to for; all else is in the stream of events. */
-export const WEBHOOK_TYPES: ReadonlySet<string> = new Set([
+const WEBHOOK_TYPES: ReadonlySet<string> = new Set([
   "seat-limit-reached",
   "denied",
   "member-lost",
