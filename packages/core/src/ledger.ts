@@ -366,6 +366,28 @@ export class Ledger {
     return [...ended];
   }
 
+  /**
+   * The held seats of a session go back to it: they are held for no other. Returns how long they are still
+   * held, or null when none are held in this epoch; the caller enters the session in the same step.
+   */
+  takeHold(
+    sessionId: string,
+    feature: string,
+    epoch: number,
+    seats: number,
+    nowMs: number,
+  ): number | null {
+    const account = this.account(feature, epoch);
+    for (const hold of this.holds) {
+      if (hold.session !== sessionId || rootOf(hold.account) !== account) continue;
+      if (hold.seats !== seats || hold.untilMs <= nowMs) continue;
+      this.holds.delete(hold);
+      account.used -= seats;
+      return hold.untilMs - nowMs;
+    }
+    return null;
+  }
+
   holdCount(): number {
     return this.holds.size;
   }

@@ -17,6 +17,7 @@ const COLLECT: PeerCall = { kind: "collect", epoch: 3, term: 1 };
 const CALLS: PeerCall[] = [
   {
     kind: "report",
+    page: 1,
     epoch: 3,
     term: 1,
     full: true,

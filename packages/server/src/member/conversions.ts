@@ -64,6 +64,7 @@ const BUSY = refuse("busy", "the session is being granted; try again", { retryAf
 /** A client that waits for a retirement comes back at least this often: whoever notices first may do it. */
 const RETRY_MS_MAX = 1_000;
 const NONCES_MAX = 100_000;
+const ORDERS_MAX = 4;
 const ANSWERS_A_TURN = 32;
 /** Moved by one write: a few milliseconds of work for the event loop. */
 const BATCH_MAX = 500;
@@ -74,6 +75,8 @@ export class Conversions {
   private readonly writing = new Set<string>();
   private readonly freeWants = new Map<string, FreeWant[]>();
   private readonly freeing = new Set<string>();
+  /** Hand-overs ordered and not answered, by member. */
+  private readonly orders = new Map<string, number>();
 
   private readonly member: MemberContext;
   private readonly lease: LeaseKeeper;
@@ -137,11 +140,34 @@ export class Conversions {
     known: Session | null,
   ): Promise<Session | Refusal | null> {
     const { feature, seats } = conversion;
+    if (known === null) {
+      const resumed = await this.fromHold(conversion);
+      if (resumed !== null) return resumed;
+    }
     if (this.seats.unused(feature) < seats) return null;
     if (this.seats.growthRefusal(feature) !== null) return null;
     if (known !== null) return this.bringForward(conversion, known);
     const session = this.begin(conversion, 0, Number.POSITIVE_INFINITY);
     if (isRefusal(session)) return session;
+    const refusal = await this.seats.settleGrant(session);
+    return refusal ?? session;
+  }
+
+  /**
+   * A seat that is held here for this very session, after a hand-over whose answer came too late, is its own.
+   * Only if it is there: what is used, holds included, must fit into the limit.
+   */
+  private async fromHold(conversion: Conversion): Promise<Session | Refusal | null> {
+    const { feature, seats, session: id } = conversion;
+    const { ledger } = this.member;
+    if (ledger.sessions.has(id) || this.seats.used(feature) > this.seats.limit(feature))
+      return null;
+    if (ledger.numberVerdict(id, conversion.n) === "released") return RELEASED_MEANWHILE;
+    const heldMs = ledger.takeHold(id, feature, this.lease.epoch, seats, this.member.nowMs());
+    if (heldMs === null) return null;
+    const session = this.begin(conversion, Math.ceil(heldMs), Number.POSITIVE_INFINITY);
+    if (isRefusal(session)) return session;
+    this.seats.note([{ kind: "hold-end", session: id }]);
     const refusal = await this.seats.settleGrant(session);
     return refusal ?? session;
   }
@@ -501,18 +527,38 @@ export class Conversions {
 
   /** Asks the living member of a session to hand it over. Null: go on with other seats. */
   private async askHandOver(conversion: Conversion): Promise<Session | Refusal | null> {
-    const { member, feature, seats } = conversion;
+    const { member, feature } = conversion;
     const url = this.member.memberRecord(member)?.url;
     const leader = this.lease.leader();
     if (url === undefined || leader === null || !this.lease.mayReach(member)) return null;
     const entry = this.member.record(feature)?.value.allocated[member];
     if (entry === undefined) return null;
+    // Many at once have a living server: one that has just come back. It can renew them all by itself.
+    const orders = this.orders.get(member) ?? 0;
+    if (orders >= ORDERS_MAX) {
+      return refuse("not-leader", `${member} is alive and keeps the session: ${url}`, {
+        leader: url,
+      });
+    }
+    this.orders.set(member, orders + 1);
+    try {
+      return await this.orderHandOver(conversion, url, leader.term, entry.lifeMs);
+    } finally {
+      this.orders.set(member, (this.orders.get(member) ?? 1) - 1);
+    }
+  }
+
+  private async orderHandOver(
+    conversion: Conversion,
+    url: string,
+    term: number,
+    lifeMs: number,
+  ): Promise<Session | Refusal | null> {
+    const { member, feature, seats } = conversion;
     const { epoch } = this.lease;
-    const session = this.begin(conversion, serverLifeMs(entry.lifeMs), entry.lifeMs);
+    const session = this.begin(conversion, serverLifeMs(lifeMs), lifeMs);
     if (isRefusal(session)) return session;
-    const failed = await this.seats.write([
-      this.seats.grantEntry(session, serverLifeMs(entry.lifeMs)),
-    ]);
+    const failed = await this.seats.write([this.seats.grantEntry(session, serverLifeMs(lifeMs))]);
     if (failed !== null) return failed;
     const answer = await this.member.ports.peers.call(
       url,
@@ -524,7 +570,7 @@ export class Conversions {
         seats,
         feature,
         epoch: this.lease.epoch,
-        term: leader.term,
+        term,
       },
       2 * this.member.timing.callDeadlineMs,
     );

@@ -159,6 +159,9 @@ export class Desk {
       if (this.member.ledger.numberVerdict(request.session, request.n) === "released") {
         return RELEASED;
       }
+      // A newer license may have come while the leader was asked.
+      const growth = this.seats.growthRefusal(feature);
+      if (refusal === null && growth !== null) return this.denied(request, growth);
       if (refusal === null) {
         tries += 1;
         session = this.enter(request, seats);

@@ -393,6 +393,8 @@ export class Member {
     const wasActive = this.lease.phase === "active";
     const resigned = await this.lease.resign("stopped");
     if (wasActive && resigned) await this.seats.leaveUnused(epoch);
+    // A backup of the store made a moment before the stop must be known as one.
+    await this.guard.noteNow().catch(() => undefined); // It stops anyway; a failed disk changes nothing.
     this.context.ended = true;
   }
 

@@ -10,6 +10,8 @@ export type PeerCall = { readonly epoch: number; readonly term: number } & (
       readonly kind: "report";
       /** True: forget what was reported before; more pages of the full report may follow. */
       readonly full: boolean;
+      /** Grows with every page of a process: one that arrives late or twice is old. */
+      readonly page: number;
       /** More pages of this report follow. */
       readonly more: boolean;
       readonly changed: readonly AuthorizationRow[];

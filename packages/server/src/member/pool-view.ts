@@ -16,6 +16,7 @@ interface Reported {
   features: Map<string, FeatureReport>;
   licenseSequence: number | null;
   epoch: number;
+  page: number;
   /** A full report has arrived since this member leads. */
   complete: boolean;
   atMs: number;
@@ -54,12 +55,14 @@ export class PoolView {
   /** Takes a report; true when the sender must send everything. */
   take(from: string, report: Report): boolean {
     let known = this.reported.get(from);
+    if (known !== undefined && isOld(known, report)) return false;
     if (known === undefined || report.full) {
       known = {
         rows: new Map(),
         features: new Map(),
         licenseSequence: null,
         epoch: report.epoch,
+        page: report.page,
         complete: false,
         atMs: 0,
       };
@@ -76,6 +79,7 @@ export class PoolView {
     known.features = new Map(report.features.map((each) => [each.feature, each]));
     known.licenseSequence = report.licenseSequence;
     known.epoch = report.epoch;
+    known.page = report.page;
     known.atMs = this.member.nowMs();
     if (!report.more) known.complete = true;
     return !known.complete && !report.more;
@@ -215,6 +219,12 @@ export class PoolView {
       if (!retired) reported.rows.clear();
     }
   }
+}
+
+/** A page that arrives late or twice would bring back the rows of ended sessions. */
+function isOld(known: Reported, report: Report): boolean {
+  if (report.epoch !== known.epoch) return report.epoch < known.epoch;
+  return report.page <= known.page;
 }
 
 function matches(row: AuthorizationRow, query: AuthorizationsQuery): boolean {

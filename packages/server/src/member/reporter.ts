@@ -18,6 +18,7 @@ export class Reporter {
   private readonly ended = new Set<string>();
   /** Raised by `everything`, so that a page under way does not count as part of the new report. */
   private generation = 0;
+  private page = 0;
   private full = true;
   private first = true;
   private reportedTo = "";
@@ -100,11 +101,13 @@ export class Reporter {
     }
     const more = this.changed.size > 0;
     const { generation } = this;
+    this.page += 1;
     const answer = await this.member.ports.peers.call(
       url,
       leader,
       {
         kind: "report",
+        page: this.page,
         epoch: this.lease.epoch,
         term,
         full: this.full && this.first,

@@ -140,8 +140,14 @@ export class StoreGuard {
   /** Writes down how far the store was seen, about once a second, without waiting. */
   note(): void {
     const nowMs = this.member.nowMs();
-    if (nowMs - this.notedAtMs < FACT_EVERY_MS || this.lease.suspended) return;
+    if (nowMs - this.notedAtMs < FACT_EVERY_MS) return;
     this.notedAtMs = nowMs;
+    this.noteNow().catch((error: unknown) => this.onJournalFailed(error));
+  }
+
+  /** Resolves after the sync. */
+  async noteNow(): Promise<void> {
+    if (this.lease.suspended) return;
     this.revision = Math.max(this.revision, this.member.state.revision);
     this.epoch = Math.max(this.epoch, this.lease.epoch);
     for (const [id, epoch] of Object.entries(this.lease.knownEpochs())) {
@@ -152,14 +158,12 @@ export class StoreGuard {
         this.longestLifeMs = Math.max(this.longestLifeMs, entry.lifeMs);
       }
     }
-    this.member.ports.journal
-      .append([
-        { kind: "fact", name: "revision", value: String(this.revision) },
-        { kind: "fact", name: "epoch", value: String(this.epoch) },
-        { kind: "fact", name: "epochs", value: JSON.stringify(this.epochs) },
-        { kind: "fact", name: "longest-life", value: String(this.longestLifeMs) },
-      ])
-      .catch((error: unknown) => this.onJournalFailed(error));
+    await this.member.ports.journal.append([
+      { kind: "fact", name: "revision", value: String(this.revision) },
+      { kind: "fact", name: "epoch", value: String(this.epoch) },
+      { kind: "fact", name: "epochs", value: JSON.stringify(this.epochs) },
+      { kind: "fact", name: "longest-life", value: String(this.longestLifeMs) },
+    ]);
   }
 
   /**
