@@ -134,6 +134,13 @@ export const LEASES_AND_RECORDS: readonly Mutant[] = [
     file: `${MEMBER}/member.ts`,
     find: `    this.seats.onJournalFailed = (error) => this.breakDown(wordsOf(error));`,
     replace: `    this.seats.onJournalFailed = () => {};`,
+    also: [
+      {
+        file: `${MEMBER}/member.ts`,
+        find: `    this.guard.onJournalFailed = (error) => this.breakDown(wordsOf(error));`,
+        replace: `    this.guard.onJournalFailed = () => {};`,
+      },
+    ],
   },
   {
     name: "answer-before-sync",

@@ -1,24 +1,23 @@
 /**
  * Workloads that aim at one corner of the protocol: the pool, its licenses and its faults are made so that
- * the corner is reached every few seconds. A third of all seeds draw one; the usual faults come on top of
+ * the corner is reached every few seconds. Half of all seeds draw one; the usual faults come on top of
  * some of them.
  *
  * Lives are short (six to twelve leases), seats are scarce, and clocks run at both ends of the drift bound.
  */
-import type { FaultWorld } from "./faults.ts";
+import {
+  type AimedWorld,
+  cutSomeClients,
+  isolateSomeClients,
+  dieAmongIsolated,
+  hearNoMore,
+  handOverUnheard,
+  weakenStore,
+  moveLead,
+} from "./aimed-strikes.ts";
 import type { Profile } from "./profile.ts";
 import type { Random } from "./random.ts";
-import type { VirtualMember } from "./virtual-member.ts";
 import { STORE_MACHINE } from "./virtual-store.ts";
-
-export interface AimedWorld extends FaultWorld {
-  /** False once the faults are over. */
-  readonly isActive: () => boolean;
-  /** False for a strike that is left out while a story is shrunk. */
-  readonly mayHappen: (name: string) => boolean;
-  /** A second process of a member on an empty machine, as after a hasty replacement. */
-  startTwin(member: VirtualMember, forMs: number): boolean;
-}
 
 interface Aim {
   readonly name: string;
@@ -49,7 +48,8 @@ const AIMS: readonly Aim[] = [
     profile: (random, leaseMs) => ({
       ...scarce(random, 6 * leaseMs),
       clients: 12,
-      features: [{ name: "cad", seats: 14 }],
+      // Who is cut from the store grants only what it has.
+      features: [{ name: "cad", seats: random.pick([14, 40]) }],
       holdMs: leaseMs,
       idleMs: 0.2 * leaseMs,
     }),
@@ -60,12 +60,15 @@ const AIMS: readonly Aim[] = [
       const ms = random.between(1.1, 2.5) * leaseMs;
       const kind = random.pick(KINDS_AT_THE_EDGE);
       // A grant must be under way when the lease ends, or a renewal when the process is stopped.
-      const fromShare = kind === "slow disk" ? 0.88 : 0;
-      const toShare = kind === "pause" ? 0.2 : 1.02;
+      const fromShare = kind === "slow disk" ? 0.72 : 0;
+      const toShare = kind === "pause" ? 0.2 : kind === "slow disk" ? 0.95 : 1.02;
       const atMs = random.between(fromShare, toShare) * leaseMs;
       const isLate = kind === "pause" || (kind === "hidden" && random.chance(0.6));
-      Object.assign(world.store.weather, { lateShare: isLate ? 0.8 : 0, lateMsMax: 450 });
-      scheduler.after(300, () => {
+      // The last renewals are answered late; for longer, nobody would see anybody alive.
+      Object.assign(world.store.weather, { lateShare: isLate ? 0.6 : 0, lateMsMax: 480 });
+      scheduler.after(isLate ? 600 : 300, () => {
+        if (!world.isActive()) return;
+        world.store.weather.lateShare = 0;
         network.cut(member.machine, STORE_MACHINE, ms);
         network.cut(STORE_MACHINE, member.machine, ms);
       });
@@ -73,7 +76,7 @@ const AIMS: readonly Aim[] = [
         if (!world.isActive()) return;
         if (kind === "suspend") hardware.stop("suspend", random.between(0.8, 3) * leaseMs);
         else if (kind === "slow disk") member.disk.slow(random.between(0.45, 0.495) * leaseMs);
-        else if (kind === "pause") member.process()?.pause(random.between(0.1, 0.4) * leaseMs);
+        else if (kind === "pause") member.process()?.pause(random.between(0.1, 0.7) * leaseMs);
         if (kind === "hidden" || kind === "pause") {
           const laterMs = kind === "pause" ? random.between(0.45, 1) * leaseMs : 0;
           scheduler.after(laterMs, () => {
@@ -166,10 +169,13 @@ const AIMS: readonly Aim[] = [
   },
   {
     name: "answers lost at conversions",
-    profile: (random, leaseMs) => ({
-      ...scarce(random, random.pick([6, 12]) * leaseMs),
-      restartMsMax: random.pick([2, 8]) * leaseMs,
-    }),
+    profile: (random, leaseMs) => {
+      const usual = scarce(random, random.pick([6, 12]) * leaseMs);
+      const restartMsMax = random.pick([2, 8]) * leaseMs;
+      return random.chance(0.4)
+        ? { ...usual, restartMsMax, holdMs: leaseMs, idleMs: leaseMs }
+        : { ...usual, restartMsMax };
+    },
     strike: (world, random) => {
       const { leaseMs, network, scheduler } = world;
       const member = random.pick(world.members);
@@ -178,15 +184,19 @@ const AIMS: readonly Aim[] = [
       const ms = random.between(0.1, 1.5) * leaseMs;
       if (random.chance(0.7)) member.crash();
       else member.stop();
+      // A second copy may come when its session has been released, but within one life.
+      const comeLate = random.chance(0.5);
+      network.weather.duplicateLateMsMax = comeLate ? 0.5 * world.lifeMs : 0;
       scheduler.after(fromMs, () => {
         if (!world.isActive()) return;
         for (const { machine } of clients) {
           for (const other of world.members) network.cut(other.machine, machine.name, ms);
         }
         Object.assign(network.weather, { duplicateShare: 0.3, slowShare: 0.3, slowMsMax: leaseMs });
-        scheduler.after(ms, () =>
-          Object.assign(network.weather, { duplicateShare: 0, slowShare: 0, slowMsMax: 0 }),
-        );
+        scheduler.after(ms, () => {
+          const duplicateShare = comeLate ? 0.3 : 0;
+          Object.assign(network.weather, { duplicateShare, slowShare: 0, slowMsMax: 0 });
+        });
       });
       world.story.tell("aim", `${member.id} dies; answers are lost after ${fromMs} ms`);
       return random.between(2, 8);
@@ -198,6 +208,10 @@ const AIMS: readonly Aim[] = [
     strike: (world, random) => {
       const { leaseMs, network } = world;
       const member = random.pick(world.members);
+      if (random.chance(0.4)) {
+        handOverUnheard(world, random, member);
+        return random.between(4, 9);
+      }
       cutSomeClients(world, random, member, random.between(1, 5) * leaseMs);
       if (random.chance(0.3)) {
         const other = random.pick(world.members);
@@ -241,13 +255,24 @@ const AIMS: readonly Aim[] = [
       const member = random.pick(world.members);
       const { scheduler, leaseMs } = world;
       if (random.chance(0.7)) member.disk.keepCopy();
-      scheduler.after(random.between(0.5, 4) * leaseMs, () => {
+      const afterMs = random.between(0.5, 4) * leaseMs;
+      const isolatesClients = random.chance(0.5);
+      scheduler.after(afterMs, () => {
         if (!world.isActive()) return;
+        if (isolatesClients) {
+          isolateSomeClients(world, random, null, random.between(0.5, 1) * world.lifeMs);
+        }
         member.crash();
         if (random.chance(0.6) && member.disk.restoreCopy()) {
           world.story.tell("aim", `the disk of ${member.id} is as it was`);
         }
       });
+      // What an older folder proves nothing of, it does not prove at the next start either.
+      if (random.chance(0.5)) {
+        scheduler.after(afterMs + random.between(2, 5) * leaseMs, () => {
+          if (world.isActive()) member.crash();
+        });
+      }
       return random.between(1, 6);
     },
   },
@@ -259,6 +284,11 @@ const AIMS: readonly Aim[] = [
     strike: (world, random) => {
       world.story.tell("aim", world.changeLicense(random));
       const member = random.pick(world.members);
+      if (random.chance(0.3)) {
+        const ms = random.between(0.7, 1.2) * world.lifeMs;
+        hearNoMore(world, random, member, ms);
+        return ms / world.leaseMs;
+      }
       if (random.chance(0.4)) member.crash();
       else if (random.chance(0.6)) {
         const { leaseMs, lifeMs } = world;
@@ -314,77 +344,6 @@ const AIMS: readonly Aim[] = [
     },
   },
 ];
-
-/** Both ways, or only the answers. */
-function cutSomeClients(
-  world: AimedWorld,
-  random: Random,
-  member: VirtualMember,
-  ms: number,
-): void {
-  for (const { machine } of world.clients) {
-    if (!random.chance(0.5)) continue;
-    if (random.chance(0.6)) world.network.cut(machine.name, member.machine, ms);
-    world.network.cut(member.machine, machine.name, ms);
-  }
-}
-
-/** They believe to the end of their lives and reach nobody, or only one member. */
-function isolateSomeClients(
-  world: AimedWorld,
-  random: Random,
-  but: VirtualMember | null,
-  ms: number,
-): void {
-  for (const { machine } of world.clients) {
-    if (!random.chance(0.5)) continue;
-    for (const { machine: member } of world.members) {
-      if (member === but?.machine) continue;
-      world.network.cut(machine.name, member, ms);
-      world.network.cut(member, machine.name, ms);
-    }
-  }
-}
-
-/** Cut from the store or dead, with clients that nobody hears of. */
-function dieAmongIsolated(
-  world: AimedWorld,
-  random: Random,
-  member: VirtualMember,
-  ms: number,
-): void {
-  const { network, scheduler, story } = world;
-  isolateSomeClients(world, random, member, ms);
-  const dies = random.chance(0.4);
-  if (dies) {
-    member.mayRun = false;
-    member.crash();
-  } else {
-    network.cut(member.machine, STORE_MACHINE, ms);
-    network.cut(STORE_MACHINE, member.machine, ms);
-  }
-  story.tell("aim", `${member.id} ${dies ? "is dead" : "is cut off"} for ${ms} ms`);
-  scheduler.after(ms, () => {
-    // After the faults it is known who stays broken for ever.
-    if (!dies || !world.isActive()) return;
-    member.mayRun = true;
-    member.start();
-  });
-}
-
-function weakenStore({ store, scheduler, leaseMs, isActive }: AimedWorld, random: Random): void {
-  const lateMsMax = random.pick([450, 1_500]);
-  Object.assign(store.weather, { lostAnswerShare: 0.3, lateShare: 0.2, lateMsMax });
-  scheduler.after(2 * leaseMs, () => {
-    if (isActive()) Object.assign(store.weather, { lostAnswerShare: 0, lateShare: 0 });
-  });
-}
-
-function moveLead({ members }: AimedWorld, random: Random): void {
-  const run = random.pick(members).listening();
-  const { id } = random.pick(members);
-  run?.process.deliver(0, () => void run.api.lead(id));
-}
 
 /** The aim of a seed; null: the usual workload. `named` for a search by hand. */
 export function aimOf(random: Random, named: string | null): string | null {

@@ -9,7 +9,11 @@
  * - leader: only the leader takes free seats or gives them to others (4.2, 4.3).
  * - confirm: a retired seat moves only for a session of that very entry that has confirmed (4.4.3).
  * - released: nothing is granted on a message that is older than an answered release (4.6).
+ * - early: no session expires while its client believes in what the same member answered (4.6).
  * - hold: a session that was moved ends with the rest of its wait (4.4.3).
+ * - resize: nothing new is granted by a member that has read a newer license than the record (4.3).
+ * - limit: a returned member takes along no sessions of other epochs that don't fit (4.5).
+ * - broken: a member whose journal has failed a write renews its lease no more (4.1).
  */
 import { LIFE_IN_LEASES_MIN, serverLifeMs, type Timing } from "@quorate/core";
 import type { Belief } from "./belief.ts";
@@ -32,6 +36,12 @@ export class ProtocolOracles {
   /** When the store handled something of a machine, by the machine's monotonic clock, oldest first. */
   readonly #reads = new Map<string, number[]>();
   readonly #sessions = new Map<string, Journaled>();
+  /** Processes that were told that their journal failed, by the monotonic clock. */
+  readonly #brokenSinceMs = new Map<VirtualProcess, number>();
+  /** Which folder each member has its journal in. */
+  readonly #folders = new Map<string, string>();
+  /** Members of which two processes were seen: whose journal an entry is in can't be told. */
+  readonly #twice = new Set<string>();
   #leader = "";
   #changed = true;
 
@@ -40,7 +50,9 @@ export class ProtocolOracles {
   }
 
   /** Every transaction of a member that reached the store, also one that was rejected. */
-  storeHandled({ machine }: VirtualProcess): void {
+  storeHandled({ name, machine }: VirtualProcess): void {
+    const member = this.#world.members.find(({ id }) => id === name);
+    if (member !== undefined && member.machine !== machine.name) this.#twice.add(name);
     const times = this.#reads.get(machine.name) ?? [];
     times.push(machine.clocks().monotonicMs);
     if (times.length > READS_KEPT_MAX) times.splice(0, READS_KEPT_MAX / 2);
@@ -54,6 +66,7 @@ export class ProtocolOracles {
     for (const { key, value } of transaction.puts) {
       if (key.startsWith(MEMBER)) {
         const next: MemberShape = JSON.parse(value);
+        if (key === MEMBER + by && next.state === "active") this.#checkBroken(process, sentMs);
         this.#memberWritten(process, key.slice(MEMBER.length), next, sentMs, rebuilt);
       } else if (key.startsWith(ALLOCATION)) {
         const next: RecordShape = JSON.parse(value);
@@ -106,8 +119,19 @@ export class ProtocolOracles {
 
   journalAppended(member: string, entries: readonly JournalEntry[]): void {
     this.#changed = true;
+    const writer = this.#world.members.find(({ id }) => id === member);
+    if (writer !== undefined) this.#lookAtFolder(writer);
+    const process = writer?.process() ?? null;
+    if (
+      process !== null &&
+      writer?.disk.hasFailed() === true &&
+      !this.#brokenSinceMs.has(process)
+    ) {
+      this.#brokenSinceMs.set(process, process.machine.clocks().monotonicMs);
+    }
     for (const entry of entries) {
       if (entry.kind === "grant") {
+        if (writer !== undefined) this.#checkResized(writer, entry);
         const journaled = this.#journaled(member, entry.session);
         journaled.seats = entry.seats;
         journaled.feature = entry.feature;
@@ -119,6 +143,7 @@ export class ProtocolOracles {
             `${member} granted ${entry.session} on message ${entry.n}, it was released by ${journaled.releasedN}`,
           );
         }
+        journaled.epoch = entry.epoch;
         journaled.from = entry.convertedFrom;
         journaled.holdMs = entry.holdMs;
         if (entry.holdMs === 0) journaled.heldUntilMs = 0;
@@ -128,9 +153,78 @@ export class ProtocolOracles {
         for (const places of this.#places.values()) {
           if (places.has(from)) places.add(`${member}/${entry.toEpoch}`);
         }
+        for (const [, journaled] of this.#sessionsAt(member)) {
+          if (journaled.feature !== entry.feature || journaled.epoch !== entry.fromEpoch) continue;
+          journaled.epoch = entry.toEpoch;
+        }
       } else if (entry.kind === "end") {
         this.#ended(member, entry);
       }
+    }
+    if (writer !== undefined) this.#checkAdopted(writer, entries);
+  }
+
+  // ---- members ----------------------------------------------------------------------------------------
+
+  /** A folder that was set back, or is new, knows nothing of what was held or released since. */
+  #lookAtFolder({ id, disk }: VirtualMember): void {
+    const before = this.#folders.get(id);
+    this.#folders.set(id, disk.file());
+    if (before === undefined || before === disk.file()) return;
+    for (const [, journaled] of this.#sessionsAt(id)) {
+      journaled.epoch = -1;
+      journaled.heldUntilMs = 0;
+      journaled.releasedN = -1;
+    }
+  }
+
+  #checkBroken(process: VirtualProcess, sentMs: number): void {
+    const sinceMs = this.#brokenSinceMs.get(process);
+    if (sinceMs === undefined || this.#twice.has(process.name)) return;
+    if (sentMs - sinceMs <= this.#world.timing.leaseMs) return;
+    this.#world.violated(
+      "broken",
+      `${process.name} renews its lease ${Math.round(sentMs - sinceMs)} ms after its journal failed`,
+    );
+  }
+
+  #checkResized(member: VirtualMember, entry: JournalEntry & { kind: "grant" }): void {
+    if (entry.convertedFrom !== null || this.#twice.has(member.id)) return;
+    const license = member.api()?.license();
+    const record = this.#records.get(entry.feature);
+    if (license === undefined || "refused" in license || record === undefined) return;
+    if (record.sequence >= license.sequence) return;
+    this.#world.violated(
+      "resize",
+      `${member.id} granted ${entry.session} under license ${license.sequence}, the record of ` +
+        `${entry.feature} has the seats of ${record.sequence}`,
+    );
+  }
+
+  /** The entry's own sessions may be more after a crash in the middle of a conversion; others must fit. */
+  #checkAdopted(member: VirtualMember, entries: readonly JournalEntry[]): void {
+    if (this.#twice.has(member.id)) return;
+    const taken = new Map<string, Set<number>>();
+    for (const entry of entries) {
+      if (entry.kind !== "adopt") continue;
+      const epochs = taken.get(entry.feature) ?? new Set<number>();
+      taken.set(entry.feature, epochs.add(entry.fromEpoch));
+    }
+    for (const [feature, epochs] of taken) {
+      if (epochs.size < 2) continue;
+      let used = 0;
+      const epoch = this.#epochs.get(member.id)?.epoch;
+      for (const [session, journaled] of this.#sessionsAt(member.id)) {
+        if (journaled.feature !== feature || journaled.epoch !== epoch) continue;
+        if (member.disk.isKnown(session)) used += journaled.seats;
+      }
+      const entry = this.#records.get(feature)?.allocated[member.id];
+      if (entry === undefined || entry.epoch !== epoch || used <= entry.seats) continue;
+      this.#world.violated(
+        "limit",
+        `${member.id} took the sessions of epochs ${[...epochs].join(", ")} along, ${used} seats ` +
+          `of ${feature}, and has ${entry.seats}`,
+      );
     }
   }
 
@@ -322,6 +416,8 @@ export class ProtocolOracles {
 
   #ended(member: string, entry: JournalEntry & { kind: "end" }): void {
     const journaled = this.#journaled(member, entry.session);
+    journaled.epoch = -1;
+    if (entry.reason === "expired") this.#checkExpired(member, entry.session);
     const untilMs = journaled.heldUntilMs;
     const leftMs = untilMs - this.#world.nowMs();
     journaled.heldUntilMs = 0;
@@ -345,6 +441,19 @@ export class ProtocolOracles {
     );
   }
 
+  #checkExpired(member: string, session: string): void {
+    if (this.#twice.has(member)) return;
+    for (const belief of this.#world.beliefs()) {
+      if (belief.session() !== session || belief.member() !== member) continue;
+      if (belief.isShared() || !belief.believes()) continue;
+      this.#world.violated(
+        "early",
+        `${member} ended ${session} as expired, and its client believes in it for ` +
+          `${Math.round(belief.leftMs())} ms`,
+      );
+    }
+  }
+
   /** Seats of moved sessions that ended before their wait was over. */
   #held: Held[] = [];
   readonly #places = new Map<string, Set<string>>();
@@ -362,6 +471,7 @@ export class ProtocolOracles {
       journaled = {
         seats: 0,
         feature: "",
+        epoch: 0,
         from: null,
         holdMs: 0,
         asked: "",
@@ -386,6 +496,8 @@ export class ProtocolOracles {
 interface Journaled {
   feature: string;
   seats: number;
+  /** Of the account that it counts in. */
+  epoch: number;
   /** The entry that it was converted from, as journaled. */
   from: string | null;
   holdMs: number;
