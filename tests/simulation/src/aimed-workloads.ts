@@ -45,13 +45,15 @@ function scarce(random: Random, lifeMs: number): Partial<Profile> {
 const AIMS: readonly Aim[] = [
   {
     name: "edges of the lease",
-    profile: (random, leaseMs) => ({
-      ...scarce(random, 6 * leaseMs),
+    // The shorter the lease, the more is in its margins.
+    profile: (random) => ({
+      ...scarce(random, 6 * EDGE_LEASE_MS),
+      leaseMs: EDGE_LEASE_MS,
       clients: 12,
       // Who is cut from the store grants only what it has.
       features: [{ name: "cad", seats: random.pick([14, 40]) }],
-      holdMs: leaseMs,
-      idleMs: 0.2 * leaseMs,
+      holdMs: EDGE_LEASE_MS,
+      idleMs: 0.2 * EDGE_LEASE_MS,
     }),
     strike: (world, random) => {
       const { leaseMs, network, scheduler, hiddenPauseMsMax } = world;
@@ -64,8 +66,9 @@ const AIMS: readonly Aim[] = [
       const toShare = kind === "pause" ? 0.2 : kind === "slow disk" ? 0.95 : 1.02;
       const atMs = random.between(fromShare, toShare) * leaseMs;
       const isLate = kind === "pause" || (kind === "hidden" && random.chance(0.6));
-      // The last renewals are answered late; for longer, nobody would see anybody alive.
-      Object.assign(world.store.weather, { lateShare: isLate ? 0.6 : 0, lateMsMax: 480 });
+      // The last renewals are answered late; for longer, or much later, nobody would see anybody alive.
+      const lateShare = kind === "pause" ? 0.6 : 0.35;
+      Object.assign(world.store.weather, { lateShare: isLate ? lateShare : 0, lateMsMax: 420 });
       scheduler.after(isLate ? 600 : 300, () => {
         if (!world.isActive()) return;
         world.store.weather.lateShare = 0;
@@ -387,6 +390,7 @@ function find(name: string): Aim {
 
 /** The time that a strike takes that is left out. */
 const LEASES_LEFT_OUT = 3;
+const EDGE_LEASE_MS = 2_000;
 const KINDS_AT_THE_EDGE = [
   "hidden",
   "hidden",
