@@ -17,19 +17,22 @@ if (missing.length > 0) install(missing);
 
 // Real processes with short leases beside busy simulations would starve: each kind has its own turn.
 const TURNS = [
-  [
-    "rules, wire, server, SDK",
-    ["packages/core", "packages/protocol", "packages/server", "packages/client"],
-  ],
-  ["console and command line", ["packages/console", "packages/cli", "tests/console"]],
-  ["real processes", ["tests/e2e"]],
-  ["machines and networks", ["tests/faults"]],
-  ["simulation", ["tests/simulation"]],
+  {
+    name: "rules, wire, server, SDK",
+    paths: ["packages/core", "packages/protocol", "packages/server", "packages/client"],
+  },
+  {
+    name: "console and command line",
+    paths: ["packages/console", "packages/cli", "tests/console"],
+  },
+  { name: "real processes", paths: ["tests/e2e"] },
+  { name: "machines and networks", paths: ["tests/faults"] },
+  { name: "simulation", paths: ["tests/simulation"] },
 ];
 const chosen = process.argv.slice(2);
-const turns = chosen.length > 0 ? [["chosen", chosen]] : TURNS;
+const turns = chosen.length > 0 ? [{ name: "chosen", paths: chosen }] : TURNS;
 const failed = [];
-for (const [name, paths] of turns) {
+for (const { name, paths } of turns) {
   console.log(`\ntest: ${name}: vitest run ${paths.join(" ")}`);
   const startedMs = Date.now();
   const { status } = spawnSync("node_modules/.bin/vitest", ["run", ...paths], {
