@@ -370,6 +370,8 @@ export class ProtocolOracles {
       // Sessions of the next batch may be journaled already: then nobody can tell whose seats came.
       if (confirmed === seats) {
         for (const journaled of moved) {
+          // Released while its write was under way, its end has held it already.
+          if (journaled.epoch < 0) continue;
           const fromMs = journaled.confirmedMs ?? 0;
           journaled.heldUntilMs = fromMs + serverLifeMs(before.lifeMs) / SLOW;
           journaled.confirmedMs = null;
@@ -496,7 +498,7 @@ export class ProtocolOracles {
 interface Journaled {
   feature: string;
   seats: number;
-  /** Of the account that it counts in. */
+  /** Of the account that it counts in; below zero once it has ended. */
   epoch: number;
   /** The entry that it was converted from, as journaled. */
   from: string | null;
