@@ -177,7 +177,7 @@ describe("the page Sessions", () => {
     await page.keyboard.press("Tab");
     await page.keyboard.type("not-the-token");
     await page.keyboard.press("Enter");
-    await dialog.getByText("not the administrator's token").waitFor();
+    await dialog.getByText("no token of this pool, nor the administrator's").waitFor();
     await dialog.getByLabel("Administrator’s token").fill(ADMIN_TOKEN);
     await page.keyboard.press("Enter");
     await dialog.waitFor({ state: "detached" });
