@@ -39,8 +39,9 @@ export class Faults {
       drawn.set(kind, intensityOf(kind, random.stream(kind).pick(INTENSITIES), kinds));
     }
     // A store that went backwards together with a disk that did can't be seen from inside (design 4.7).
-    if (kinds === null && (drawn.get("store restored") ?? 0) > 0) {
-      for (const kind of DISKS_GO_BACK) drawn.set(kind, 0);
+    if (kinds === null) {
+      const stores = random.stream("what goes back").chance(STORES_GO_BACK_SHARE);
+      for (const kind of stores ? DISKS_GO_BACK : STORES_GO_BACK) drawn.set(kind, 0);
     }
     for (const [kind, intensity] of drawn) {
       if (intensity === 0) continue;
@@ -109,4 +110,7 @@ function intensityOf(kind: FaultKind, drawn: number, kinds: readonly string[] | 
 }
 
 const INTENSITIES = [0, 0, 0.3, 1, 1, 3] as const;
+/** The share of seeds in which the store may go back, and no disk. */
+const STORES_GO_BACK_SHARE = 0.3;
+const STORES_GO_BACK: readonly FaultKind[] = ["store restored"];
 const DISKS_GO_BACK: readonly FaultKind[] = ["older disk", "new disk", "member replaced"];
