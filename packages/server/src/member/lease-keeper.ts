@@ -188,8 +188,8 @@ export class LeaseKeeper {
     this.takeOverAtMs = null;
   }
 
-  /** Watches the own record for R; resolves false when another process of this member lives. */
-  async waitForOwnLease(): Promise<boolean> {
+  /** Watches the own record for R; then no other process of this member has a mandate. */
+  async waitForOwnLease(): Promise<"waited" | "another-lives" | "start-anew"> {
     this.phase = "waiting";
     const key = memberKeyOf(this.member.id);
     let lateSeen = false;
@@ -217,11 +217,12 @@ export class LeaseKeeper {
         this.waitedFor = current;
         const waitedMs = answeredMs - first.sinceMs;
         const verdict = startVerdict(first.record, current, waitedMs, this.member.timing);
-        if (verdict === "another-lives") return false;
-        if (verdict !== "wait") return true;
+        if (verdict === "another-lives") return "another-lives";
+        if (verdict !== "wait") return "waited";
       }
       await this.member.pause(this.member.timing.renewEveryMs / 2);
-      if (this.member.ended) return false;
+      // The store may turn out to be another one in the middle of a start.
+      if (this.member.ended || this.suspended) return "start-anew";
     }
   }
 

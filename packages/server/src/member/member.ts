@@ -155,11 +155,17 @@ export class Member {
     return this.joining;
   }
 
+  /** The store may turn out to be another one at any moment of a start: then it begins anew. */
   private async joinNow(): Promise<void> {
+    while (!(await this.tryToJoin()));
+  }
+
+  /** True when the member has joined or ended. */
+  private async tryToJoin(): Promise<boolean> {
     const { state, timing, ports } = this.context;
     this.lease.startAnew();
     for (;;) {
-      if (this.context.ended) return;
+      if (this.context.ended) return true;
       state.forget();
       const outcome = await state.transact({ reads: [STORE_KEY] });
       if (outcome.outcome !== "unknown" && (await this.guard.recognise())) break;
@@ -170,7 +176,7 @@ export class Member {
     const foreign = await this.licenses.bringOwn();
     if (foreign !== null) {
       this.leave(EXIT_LICENSE_INVALID, foreign);
-      return;
+      return true;
     }
     let told = false;
     for (;;) {
@@ -178,20 +184,23 @@ export class Member {
         reads: [LICENSE_KEY, MEMBER_PREFIX, LEADER_KEY, MEMBERS_KEY, TOKENS_KEY],
       });
       await this.licenses.follow();
+      if (this.lease.suspended) return false;
       if (this.context.license !== null || this.context.ended) break;
       if (!told) ports.log.info(this.lease.refusal()?.detail ?? "waiting for a license");
       told = true;
       await this.context.pause(timing.renewEveryMs);
     }
-    if (this.context.ended) return;
-    if (!(await this.lease.waitForOwnLease())) {
+    const waited = await this.lease.waitForOwnLease();
+    if (this.context.ended) return true;
+    if (waited === "start-anew") return false;
+    if (waited === "another-lives") {
       this.leave(EXIT_ANOTHER_LIVES, ANOTHER_LIVES);
-      return;
+      return true;
     }
-    await this.begin();
+    return this.begin();
   }
 
-  private async begin(): Promise<void> {
+  private async begin(): Promise<boolean> {
     const { ports, state, id } = this.context;
     const record = state.get<MemberRecord>(memberKeyOf(id))?.value ?? null;
     this.restore(record);
@@ -205,22 +214,24 @@ export class Member {
       ]);
     } catch (error) {
       this.breakDown(wordsOf(error));
-      return;
+      return true;
     }
     const problem = await this.lease.begin(this.mark, this.guard.leastEpoch);
+    if (problem !== null && this.lease.suspended) return false;
     if (problem !== null) {
       this.leave(problem === ANOTHER_LIVES ? EXIT_ANOTHER_LIVES : EXIT_NO_PLACE, problem);
-      return;
+      return true;
     }
-    this.lease.suspended = false;
     this.context.clearAlarm("store");
     // The records say what life may have been granted, so they are read before any life begins to run out.
     while ((await state.transact({ reads: [ALLOCATION_PREFIX] })).outcome === "unknown") {
-      if (this.context.ended) return;
+      if (this.context.ended) return true;
+      if (this.lease.suspended) return false;
       await this.context.pause(RETIRED_EPOCH_WAIT_MS);
     }
     this.context.ledger.activate(this.context.nowMs(), (feature) => this.longestLifeMs(feature));
     await this.lease.renew();
+    return true;
   }
 
   /** The journal's sessions, if it holds all that the record says was synced. */

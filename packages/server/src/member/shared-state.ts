@@ -149,8 +149,9 @@ export class SharedState {
 
   private async changeNow<T>(key: string, build: Build<T>, untrusted: boolean): Promise<Written> {
     const { generation } = this;
+    // A rebuild is for the store as it is now, whatever is known of another.
     const isOver = (): boolean =>
-      generation !== this.generation || (!untrusted && !this.isTrusted());
+      !untrusted && (generation !== this.generation || !this.isTrusted());
     for (let attempt = 0; attempt < TRIES_MAX; attempt += 1) {
       if (isOver()) return { applied: false, reason: "the store is not the one it was" };
       const current = this.get<T>(key);

@@ -175,6 +175,8 @@ export class StoreGuard {
     if (license === null) {
       return "there is no license to rebuild from; install one first: quorate license install FILE --data DIR, and start this server again";
     }
+    // While the store is not trusted, what is known may be another store's.
+    if (this.lease.suspended) state.forget();
     const read = await state.transact({ reads: [STORE_KEY, MEMBER_PREFIX, ALLOCATION_PREFIX] });
     if (read.outcome === "unknown") return `the store does not answer: ${read.reason}`;
     this.note();
