@@ -3,7 +3,7 @@ import { describe, expect, test } from "vitest";
 import {
   DONOR_KEEPS_SEATS,
   FEW_SEATS,
-  initialSpread,
+  firstShare,
   LOW_WATER_SEATS,
   lowWater,
   planMove,
@@ -203,49 +203,67 @@ describe("lowWater", () => {
   });
 });
 
-describe("initialSpread", () => {
-  test("spreads evenly and leaves the rest free", () => {
-    expect([...initialSpread(11, ["b", "a", "c"])]).toEqual([
-      ["a", 3],
-      ["b", 3],
-      ["c", 3],
-    ]);
-    expect(initialSpread(2, ["a", "b", "c"]).size).toBe(0);
-    expect(initialSpread(5, []).size).toBe(0);
+describe("firstShare", () => {
+  const names = fc.constantFrom("a", "b", "c", "d", "constructor", "__proto__");
+
+  test("is even over the licensed size, whoever lives, and leaves the rest free", () => {
+    expect(firstShare("a", { seats: 11, free: 11, size: 3 })).toBe(3);
+    expect(firstShare("c", { seats: 11, free: 5, size: 3 })).toBe(3);
+    expect(firstShare("a", { seats: 2, free: 2, size: 3 })).toBe(0);
   });
 
-  test("follows the license for members that live, as far as the seats go", () => {
-    const spread = { c: 4, a: 5, gone: 9, b: 3 };
-    expect([...initialSpread(10, ["c", "b", "a", "new"], spread)]).toEqual([
-      ["a", 5],
-      ["b", 3],
-      ["c", 2],
-    ]);
+  test("follows the license, as far as free seats go", () => {
+    const spread = { c: 4, a: 5, gone: 9 };
+    expect(firstShare("a", { seats: 10, free: 10, size: 3, spread })).toBe(5);
+    expect(firstShare("c", { seats: 10, free: 1, size: 3, spread })).toBe(1);
+    expect(firstShare("new", { seats: 10, free: 10, size: 3, spread })).toBe(0);
   });
 
   test("takes no share from what objects inherit or from numbers no license may have", () => {
     const spread = { a: -1, b: 1.5, c: 2 };
-    expect([...initialSpread(10, ["a", "b", "c", "constructor", "__proto__"], spread)]).toEqual([
-      ["c", 2],
-    ]);
+    for (const member of ["a", "b", "constructor", "__proto__"]) {
+      expect(firstShare(member, { seats: 10, free: 10, size: 3, spread })).toBe(0);
+    }
   });
 
-  test("never gives out more than there is", () => {
-    const members = fc.array(fc.constantFrom("a", "b", "c", "d", "constructor"));
-    const spread = fc.option(fc.dictionary(fc.constantFrom("a", "b", "x"), fc.nat(50)), {
-      nil: undefined,
-    });
+  test("gives every member of the licensed size its share, in whatever order they come", () => {
     fc.assert(
-      fc.property(fc.nat(60), members, spread, (seats, members, spread) => {
-        const result = initialSpread(seats, members, spread);
-        const given = [...result.values()].reduce((sum, share) => sum + share, 0);
-        expect(given).toBeLessThanOrEqual(seats);
-        for (const [member, share] of result) {
-          expect(members).toContain(member);
-          expect(share).toBeGreaterThan(0);
-          if (spread !== undefined) expect(share).toBeLessThanOrEqual(spread[member] ?? 0);
-        }
-      }),
+      fc.property(
+        fc.nat(60),
+        fc.uniqueArray(names, { minLength: 1 }),
+        fc.nat(3),
+        (seats, members, absent) => {
+          const size = members.length + absent;
+          let free = seats;
+          for (const member of members) {
+            const share = firstShare(member, { seats, free, size });
+            expect(share).toBe(Math.floor(seats / size));
+            free -= share;
+          }
+          expect(free).toBeGreaterThanOrEqual(0);
+        },
+      ),
+    );
+  });
+
+  test("never gives out more than is free, nor more than the license says", () => {
+    const spread = fc.option(fc.dictionary(names, fc.nat(50)), { nil: undefined });
+    fc.assert(
+      fc.property(
+        fc.nat(60),
+        fc.nat(60),
+        fc.nat(9),
+        names,
+        spread,
+        (seats, free, size, ...rest) => {
+          const [member, spread] = rest;
+          const share = firstShare(member, { seats, free, size, spread });
+          expect(share).toBeGreaterThanOrEqual(0);
+          expect(share).toBeLessThanOrEqual(free);
+          const own = Object.hasOwn(spread ?? {}, member) ? (spread?.[member] ?? 0) : 0;
+          if (spread !== undefined) expect(share).toBeLessThanOrEqual(own);
+        },
+      ),
     );
   });
 });

@@ -74,27 +74,27 @@ export function planMove(input: MoveInput): MovePlan | null {
   return { fromFree, asks: asks.map(({ member, seats }) => ({ member, seats })) };
 }
 
+export interface FirstShareInput {
+  /** Licensed seats, overdraft included. */
+  readonly seats: number;
+  readonly free: number;
+  /** Members that the license names as the pool's size; from 1. */
+  readonly size: number;
+  /** What the license says of each member, if it does. */
+  readonly spread?: Readonly<Record<string, number>> | undefined;
+}
+
 /**
- * How a feature's seats are spread at first: as the license says, as far as its members live and the
- * seats go, in the order of their names; else evenly. Members without a seat are left out, the rest
- * stays free.
+ * What a live member without an entry gets of the free seats (design section 4.3): as the license says,
+ * else an even share of the licensed size, as far as free seats go. Not of the members that happen to live:
+ * those come up one by one, the first would take all, and who comes later would find its share in use. The
+ * rest stays free.
  */
-export function initialSpread(
-  seats: number,
-  liveMembers: readonly string[],
-  spread?: Readonly<Record<string, number>>,
-): ReadonlyMap<string, number> {
-  const members = [...new Set(liveMembers)].sort();
-  const result = new Map<string, number>();
-  const even = Math.floor(seats / Math.max(1, members.length));
-  let left = seats;
-  for (const member of members) {
-    const share = spread === undefined ? even : licensedShare(spread, member);
-    const given = Math.min(left, share);
-    if (given > 0) result.set(member, given);
-    left -= given;
-  }
-  return result;
+export function firstShare(member: string, input: FirstShareInput): number {
+  const { seats, free, size, spread } = input;
+  const share =
+    spread === undefined ? Math.floor(seats / Math.max(1, size)) : licensedShare(spread, member);
+  return Math.max(0, Math.min(share, free));
 }
 
 /**

@@ -8,6 +8,7 @@ import {
   type AllocationRecord,
   effectiveLifeMs,
   entryOf,
+  firstShare,
   isFault,
   lowWater,
   newRecord,
@@ -179,9 +180,8 @@ export class Leader {
         if (!isFault(raised)) next = raised;
         continue;
       }
-      const even = Math.floor(seatsOf(licensed) / size);
-      const share = licensed.spread === undefined ? even : (licensed.spread[id] ?? 0);
-      const given = Math.min(share, next.free);
+      const { spread } = licensed;
+      const given = firstShare(id, { seats: seatsOf(licensed), free: next.free, size, spread });
       if (given <= 0 || this.hasRetired(next, id)) continue;
       const more = allocate(next, id, epoch, given, lifeMs);
       if (!isFault(more)) next = more;
