@@ -1,5 +1,8 @@
 // `npm test`: installs the system packages that the tests need where that is possible, then runs every test.
 import { spawnSync } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 
 const NEEDED = [
   { command: "etcd", package: "etcd-server", for: "the etcd store's tests" },
@@ -11,6 +14,9 @@ const NEEDED = [
   { command: "promtool", package: "prometheus", for: "checking the metrics and the alerts" },
   { command: "chromium", package: "chromium", for: "the web console's tests" },
 ];
+
+/** Characters of one failure that are told again at the end. */
+const STORY_MAX = 3_000;
 
 const missing = NEEDED.filter(({ command }) => spawnSync("which", [command]).status !== 0);
 if (missing.length > 0) install(missing);
@@ -32,20 +38,48 @@ const TURNS = [
 const chosen = process.argv.slice(2);
 const turns = chosen.length > 0 ? [{ name: "chosen", paths: chosen }] : TURNS;
 const failed = [];
-for (const { name, paths } of turns) {
+const stories = [];
+const results = mkdtempSync(join(tmpdir(), "quorate-test-"));
+for (const [index, { name, paths }] of turns.entries()) {
+  const resultFile = join(results, `${index}.json`);
   console.log(`\ntest: ${name}: vitest run ${paths.join(" ")}`);
   const startedMs = Date.now();
-  const { status } = spawnSync("node_modules/.bin/vitest", ["run", ...paths], {
+  const reporters = ["--reporter=default", "--reporter=json", `--outputFile.json=${resultFile}`];
+  const { status } = spawnSync("node_modules/.bin/vitest", ["run", ...paths, ...reporters], {
     stdio: "inherit",
     shell: process.platform === "win32",
   });
-  if (status !== 0) failed.push(name);
+  if (status !== 0) {
+    failed.push(name);
+    stories.push(...failuresIn(resultFile));
+  }
   console.log(
     `test: ${name}: ${Math.round((Date.now() - startedMs) / 1_000)} s, exit code ${status}`,
   );
 }
+rmSync(results, { recursive: true, force: true });
+// Again at the end, where a long log is read first.
+for (const story of stories) console.log(`\n${story}`);
 console.log(failed.length === 0 ? "\ntest: all passed" : `\ntest: failed: ${failed.join("; ")}`);
 process.exit(failed.length === 0 ? 0 : 1);
+
+/** What failed in a turn and why, from vitest's own report; each story is cut to what one reads. */
+function failuresIn(resultFile) {
+  let report;
+  try {
+    report = JSON.parse(readFileSync(resultFile, "utf8"));
+  } catch {
+    return ["test: the run ended without a report"];
+  }
+  return report.testResults.flatMap(({ name, message, assertionResults }) => {
+    const tests = assertionResults.filter(({ status }) => status === "failed");
+    const lines = tests.map(
+      ({ fullName, failureMessages }) =>
+        `test: FAILED ${name} > ${fullName}\n${failureMessages.join("\n").slice(0, STORY_MAX)}`,
+    );
+    return message ? [`test: FAILED ${name}\n${message.slice(0, STORY_MAX)}`, ...lines] : lines;
+  });
+}
 
 function install(packages) {
   const names = packages.map((each) => each.package);

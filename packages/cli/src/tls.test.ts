@@ -32,8 +32,10 @@ beforeAll(async () => {
   for (const server of servers) await server.says(/"ready":true/);
   await until(
     async () =>
-      /^Leader [abc]/m.test((await quorate("status", "--ca", authority.ca)).stdout) ? true : null,
-    () => "a leader",
+      /3 of 3 servers alive/.test((await quorate("status", "--ca", authority.ca)).stdout)
+        ? true
+        : null,
+    () => "three servers that live",
   );
 }, LONG_MS);
 

@@ -29,9 +29,9 @@ beforeAll(async () => {
   await until(
     async () => {
       const { stdout } = await quorate("status", "--token-file", folder.tokenFile);
-      return /^Leader [abc]/m.test(stdout) ? true : null;
+      return /3 of 3 servers alive/.test(stdout) ? true : null;
     },
-    () => "a leader",
+    () => "three servers that live",
   );
 }, LONG_MS);
 

@@ -107,6 +107,15 @@ describe("the seat limit", () => {
   });
 });
 
+test("a pool that is full at its first leader's first look has reached its limit", async () => {
+  const a = new Seen("a");
+  a.rows = [featureRow(10)];
+  a.missing = ["c"];
+  expect(await a.look(2)).toEqual([]);
+  a.missing = [];
+  expect(await a.look(2)).toEqual([{ type: "seat-limit-reached", feature: "cad", seats: 10 }]);
+});
+
 describe("a lost member", () => {
   test("is told once, by the leader, with its epoch", async () => {
     const [a, b] = [new Seen("a"), new Seen("b")];

@@ -50,6 +50,8 @@ export class PoolWatch {
   private readonly expiries = new Map<string, number>();
   /** Features without a free seat, while this member leads. */
   private full: Map<string, boolean> = new Map();
+  /** Another led while this member looked: what it saw, it told. */
+  private anotherLed = false;
 
   constructor(member: WatchedMember) {
     this.member = member;
@@ -59,6 +61,7 @@ export class PoolWatch {
     const pool = this.member.pool();
     if (pool.size === 0) return;
     const leads = pool.leader?.id === this.member.id && pool.majority.reached;
+    if (pool.leader !== null && pool.leader.id !== this.member.id) this.anotherLed = true;
     this.lookAtMajority(pool);
     this.lookAtMembers(pool, leads, nowMs);
     if (pool.leader !== null) this.lookAtLicense(leads, nowMs);
@@ -125,7 +128,8 @@ export class PoolWatch {
     const now = new Map<string, boolean>();
     for (const row of features) {
       const seats = row.seats + row.overdraft;
-      const before = this.full.get(row.name);
+      // Without anybody before it, the first look already counts: a pool may be full within its first second.
+      const before = this.full.get(row.name) ?? (this.anotherLed ? undefined : false);
       const isFull =
         row.free === 0 && (before === true || (row.retired === 0 && row.inUse >= seats));
       now.set(row.name, isFull);
