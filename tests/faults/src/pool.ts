@@ -38,6 +38,8 @@ export interface PoolOptions {
   readonly through: Through;
   /** The license servers start their machines' etcd themselves. */
   readonly managed: boolean;
+  /** Of every etcd, beside the usual ones. */
+  readonly etcdArgs: readonly string[];
   /** Of every license server. */
   readonly env?: (id: string) => NodeJS.ProcessEnv;
 }
@@ -50,17 +52,19 @@ export class Pool {
   readonly seats: number;
   readonly #through: Through;
   readonly #managed: boolean;
+  readonly #moreEtcdArgs: readonly string[];
   readonly #env: (id: string) => NodeJS.ProcessEnv;
   readonly #folder: string;
   readonly #signing = { vendor: generatePrivateKey(), pool: generatePrivateKey() };
   #middle: ChildProcess | null = null;
 
   constructor(options: PoolOptions) {
-    const { network, folder, seats, through, managed, env } = options;
+    const { network, folder, seats, through, managed, etcdArgs, env } = options;
     this.network = network;
     this.seats = seats;
     this.#through = through;
     this.#managed = managed;
+    this.#moreEtcdArgs = etcdArgs;
     this.#env = env ?? (() => ({}));
     this.#folder = folder;
     this.vendorKey = publicKeyOf(this.#signing.vendor);
@@ -276,6 +280,7 @@ export class Pool {
       ["--initial-advertise-peer-urls", this.#urlOf(index, "etcdPeers", null)],
       ["--initial-cluster", cluster, "--initial-cluster-state", "new"],
       ["--auto-compaction-retention", "1h", "--logger", "zap", "--log-level", "warn"],
+      this.#moreEtcdArgs,
     ].flat();
   }
 

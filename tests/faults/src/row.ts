@@ -16,6 +16,8 @@ export interface Row {
   readonly managed?: boolean;
   /** The pool is without a majority for longer than a life: its clients must lose their seats. */
   readonly losesMajority?: boolean;
+  /** Beside the usual ones. */
+  readonly etcdArgs?: readonly string[];
   readonly env?: (id: string) => NodeJS.ProcessEnv;
   /** Null: the row can be run here. */
   readonly whyNot?: () => string | null;
@@ -88,13 +90,14 @@ export async function runRow(
   const startedMs = nowMs();
   mkdirSync(folder, { recursive: true });
   const seats = seatsFor(clientCount);
-  const { through = "nothing", managed = false, env } = row;
+  const { through = "nothing", managed = false, etcdArgs = [], env } = row;
   const options = {
     network,
     folder,
     seats,
     through,
     managed,
+    etcdArgs,
     ...(env === undefined ? {} : { env }),
   };
   const pool = new Pool(options);

@@ -185,7 +185,7 @@ const FULL_DISK: Row = {
 };
 
 /** It grants again, after whatever held it up. */
-async function serves({ id, url }: Machine): Promise<void> {
+export async function serves({ id, url }: Machine): Promise<void> {
   await waitFor(
     `${id} serves`,
     async () => (await fetch(`${url}/readyz`, { signal: AbortSignal.timeout(1_000) })).ok,

@@ -3,10 +3,12 @@ import { CLOCK_ROWS } from "./rows-clock.ts";
 import { MANAGED_ROWS } from "./rows-managed.ts";
 import { NETWORK_ROWS } from "./rows-network.ts";
 import { PROCESS_ROWS } from "./rows-process.ts";
+import { STORE_ROWS } from "./rows-store.ts";
 import type { Row } from "./row.ts";
 
 export const ROWS: readonly Row[] = [
   ...PROCESS_ROWS,
+  ...STORE_ROWS,
   ...NETWORK_ROWS,
   ...CLOCK_ROWS,
   ...MANAGED_ROWS,
