@@ -6,7 +6,7 @@ import { waitFor } from "@quorate/e2e/wait";
 import { fileURLToPath } from "node:url";
 import type { Place } from "./network.ts";
 
-const QUORATE = fileURLToPath(new URL("../../../packages/cli/src/main.ts", import.meta.url));
+export const QUORATE = fileURLToPath(new URL("../../../packages/cli/src/main.ts", import.meta.url));
 const READY_MS_MAX = 60_000;
 
 export type Part = "quorate" | "etcd";
@@ -20,6 +20,8 @@ export interface MachineOptions {
   readonly serveArgs: readonly string[];
   /** Of the license server: a false clock, for example. */
   readonly env?: NodeJS.ProcessEnv;
+  /** Missing: this checkout. */
+  readonly build?: string;
 }
 
 export class Machine {
@@ -28,6 +30,8 @@ export class Machine {
   /** What clients and the other license servers call. */
   readonly url: string;
   readonly folder: string;
+  /** What its license server runs from its next start on: a `main.ts`. */
+  build: string;
   readonly #options: MachineOptions;
   readonly #programs = new Map<Part, Program>();
   readonly #said: string[] = [];
@@ -37,6 +41,7 @@ export class Machine {
     this.place = options.place;
     this.url = options.url;
     this.folder = options.folder;
+    this.build = options.build ?? QUORATE;
     this.#options = options;
     mkdirSync(this.folder, { recursive: true });
   }
@@ -49,7 +54,7 @@ export class Machine {
       part,
       part === "etcd"
         ? this.run("etcd", etcdArgs)
-        : this.run(NODE, [...NODE_FLAGS, QUORATE, "serve", ...serveArgs, ...more], env),
+        : this.run(NODE, [...NODE_FLAGS, this.build, "serve", ...serveArgs, ...more], env),
     );
   }
 
@@ -58,7 +63,7 @@ export class Machine {
   }
 
   cli(args: readonly string[], env: NodeJS.ProcessEnv): Program {
-    return this.run(NODE, [...NODE_FLAGS, QUORATE, ...args], env);
+    return this.run(NODE, [...NODE_FLAGS, this.build, ...args], env);
   }
 
   program(part: Part): Program {

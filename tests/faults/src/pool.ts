@@ -40,6 +40,8 @@ export interface PoolOptions {
   readonly managed: boolean;
   /** Of every etcd, beside the usual ones. */
   readonly etcdArgs: readonly string[];
+  /** The `main.ts` of every license server; missing: this checkout. */
+  readonly build?: string;
   /** Of every license server. */
   readonly env?: (id: string) => NodeJS.ProcessEnv;
 }
@@ -53,18 +55,20 @@ export class Pool {
   readonly #through: Through;
   readonly #managed: boolean;
   readonly #moreEtcdArgs: readonly string[];
+  readonly #build: string | undefined;
   readonly #env: (id: string) => NodeJS.ProcessEnv;
   readonly #folder: string;
   readonly #signing = { vendor: generatePrivateKey(), pool: generatePrivateKey() };
   #middle: ChildProcess | null = null;
 
   constructor(options: PoolOptions) {
-    const { network, folder, seats, through, managed, etcdArgs, env } = options;
+    const { network, folder, seats, through, managed, etcdArgs, build, env } = options;
     this.network = network;
     this.seats = seats;
     this.#through = through;
     this.#managed = managed;
     this.#moreEtcdArgs = etcdArgs;
+    this.#build = build;
     this.#env = env ?? (() => ({}));
     this.#folder = folder;
     this.vendorKey = publicKeyOf(this.#signing.vendor);
@@ -95,6 +99,7 @@ export class Pool {
         ["--store", this.#managed ? this.#managedStore(index, id) : this.#store(index)],
       ].flat(),
       env: this.#env(id),
+      ...(this.#build === undefined ? {} : { build: this.#build }),
     });
   }
 
@@ -158,6 +163,24 @@ export class Pool {
           this.machines.map(async ({ url }) => (await poolOf(url))?.leader?.id ?? null),
         );
         return this.#agreed(named);
+      },
+      START_MS_MAX,
+    );
+  }
+
+  /** Every server sees every other alive and names the same leader, whatever build each of them runs. */
+  async isOne(): Promise<void> {
+    await waitFor(
+      "one pool of all servers",
+      async () => {
+        const pools = await Promise.all(this.urls.map((url) => poolOf(url)));
+        const leader = pools[0]?.leader?.id;
+        return pools.every(
+          (pool) =>
+            leader !== undefined &&
+            pool?.leader?.id === leader &&
+            pool.members.filter(({ alive }) => alive).length === this.machines.length,
+        );
       },
       START_MS_MAX,
     );

@@ -18,6 +18,8 @@ export interface Row {
   readonly losesMajority?: boolean;
   /** Beside the usual ones. */
   readonly etcdArgs?: readonly string[];
+  /** What the license servers run at first, made in that folder; missing: this checkout. */
+  readonly build?: (folder: string) => string;
   readonly env?: (id: string) => NodeJS.ProcessEnv;
   /** Null: the row can be run here. */
   readonly whyNot?: () => string | null;
@@ -90,7 +92,7 @@ export async function runRow(
   const startedMs = nowMs();
   mkdirSync(folder, { recursive: true });
   const seats = seatsFor(clientCount);
-  const { through = "nothing", managed = false, etcdArgs = [], env } = row;
+  const { through = "nothing", managed = false, etcdArgs = [], build, env } = row;
   const options = {
     network,
     folder,
@@ -98,6 +100,7 @@ export async function runRow(
     through,
     managed,
     etcdArgs,
+    ...(build === undefined ? {} : { build: build(folder) }),
     ...(env === undefined ? {} : { env }),
   };
   const pool = new Pool(options);

@@ -4,7 +4,9 @@ import { execFileSync } from "node:child_process";
 import { join } from "node:path";
 import { serverLifeMs, timingOf } from "@quorate/core";
 import { waitFor } from "@quorate/e2e/wait";
-import type { Machine, Part } from "./machine.ts";
+import { NODE, Program } from "@quorate/e2e/server-process";
+import { type Machine, type Part, QUORATE } from "./machine.ts";
+import { makeOlderBuild, whyNoOlderBuild } from "./older-build.ts";
 import { LEASE_MS, LIFE_MS } from "./pool.ts";
 import type { Row, Stage } from "./row.ts";
 
@@ -119,6 +121,35 @@ const ROLLING_RESTART: Row = {
   },
 };
 
+const ROLLING_UPGRADE: Row = {
+  name: "rolling-upgrade",
+  title: "rolling upgrade: on each machine SIGTERM of the older build and start of the newer",
+  whyNot: whyNoOlderBuild,
+  build: makeOlderBuild,
+  async fault(stage) {
+    const { machines } = stage.pool;
+    const versions = await Promise.all([machines[0]!.build, QUORATE].map(versionOf));
+    if (versions[0] === versions[1]) throw new Error("both builds say the same version");
+    stage.notes.push(`upgraded from ${versions.join(" to ")}`);
+    for (const machine of machines) {
+      stage.say(`${machine.id} stops and starts as ${versions[1]}`);
+      const code = await machine.stop("quorate", STOP_MS_MAX);
+      if (code !== 0) throw new Error(`${machine.id} ended with ${code} at SIGTERM`);
+      machine.build = QUORATE;
+      machine.start("quorate");
+      await machine.ready();
+      await stage.pool.isOne();
+      await stage.everyClientIsServed();
+    }
+  },
+};
+
+async function versionOf(build: string): Promise<string> {
+  const program = new Program(NODE, [build, "--version"], {});
+  await program.ended(STOP_MS_MAX);
+  return program.stdout.trim();
+}
+
 function etcdMajority(name: string, words: string, ms: number, losesMajority: boolean): Row {
   return {
     name,
@@ -199,6 +230,7 @@ export const PROCESS_ROWS: readonly Row[] = [
   ...TARGETS.map((target) => freeze(target, "freeze", SHORT_FREEZE_MS)),
   ...TARGETS.map((target) => freeze(target, "long-freeze", LONG_FREEZE_MS)),
   ROLLING_RESTART,
+  ROLLING_UPGRADE,
   etcdMajority("etcd-majority", "8 s later", SHORT_OUTAGE_MS, false),
   etcdMajority("etcd-majority-long", "after more than a life", LONG_FREEZE_MS, true),
   POWER_LOSS,
