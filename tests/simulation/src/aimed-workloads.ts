@@ -281,9 +281,12 @@ const AIMS: readonly Aim[] = [
   },
   {
     name: "licenses with other seats and lives",
-    profile: (random, leaseMs) => ({
-      ...scarce(random, random.pick([12, 18]) * leaseMs),
-    }),
+    profile: (random, leaseMs) => {
+      const usual = scarce(random, random.pick([12, 18]) * leaseMs);
+      const [cad] = usual.features ?? [];
+      const several = cad !== undefined && random.chance(0.4);
+      return several ? { ...usual, features: [cad, { ...cad, name: "cam" }] } : usual;
+    },
     strike: (world, random) => {
       world.story.tell("aim", world.changeLicense(random));
       const member = random.pick(world.members);

@@ -35,8 +35,10 @@ export class Faults {
     this.#world = world;
     this.#only = only === null ? null : new Set(only);
     const drawn = new Map<FaultKind, number>();
+    // Not the dice of the faults themselves: a high intensity would begin with a long wait.
+    const howOften = random.stream("how often");
     for (const kind of Object.keys(FAULT_KINDS) as FaultKind[]) {
-      drawn.set(kind, intensityOf(kind, random.stream(kind).pick(INTENSITIES), kinds));
+      drawn.set(kind, intensityOf(kind, howOften.stream(kind).pick(INTENSITIES), kinds));
     }
     // A store that went backwards together with a disk that did can't be seen from inside (design 4.7).
     if (kinds === null) {
@@ -81,7 +83,6 @@ export class Faults {
         member.crash();
       } else {
         if (member.disk.hasFailed()) member.crash();
-        member.mayRun = true;
         member.mayRun = true;
         member.start();
       }

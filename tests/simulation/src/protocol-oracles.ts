@@ -31,7 +31,7 @@ export interface ProtocolWorld {
 
 export class ProtocolOracles {
   readonly #world: ProtocolWorld;
-  readonly #epochs = new Map<string, { readonly epoch: number; readonly state: string }>();
+  readonly #epochs = new Map<string, MemberShape>();
   readonly #records = new Map<string, RecordShape>();
   /** When the store handled something of a machine, by the machine's monotonic clock, oldest first. */
   readonly #reads = new Map<string, number[]>();
@@ -66,7 +66,11 @@ export class ProtocolOracles {
     for (const { key, value } of transaction.puts) {
       if (key.startsWith(MEMBER)) {
         const next: MemberShape = JSON.parse(value);
-        if (key === MEMBER + by && next.state === "active") this.#checkBroken(process, sentMs);
+        // A write of only a nonce, to settle an unknown outcome, renews nothing.
+        const renews = next.renewal > (this.#epochs.get(by)?.renewal ?? 0);
+        if (key === MEMBER + by && next.state === "active" && renews) {
+          this.#checkBroken(process, sentMs);
+        }
         this.#memberWritten(process, key.slice(MEMBER.length), next, sentMs, rebuilt);
       } else if (key.startsWith(ALLOCATION)) {
         const next: RecordShape = JSON.parse(value);
@@ -284,7 +288,7 @@ export class ProtocolOracles {
     const last = this.#epochs.get(id);
     // A rebuild does not wait for anybody's mandate; the wait of its seats has that in it.
     if (rebuilt) this.#epochs.delete(id);
-    else this.#epochs.set(id, { epoch: next.epoch, state: next.state });
+    else this.#epochs.set(id, next);
     if (last === undefined || next.epoch <= last.epoch || rebuilt) return;
     for (const member of this.#world.members) {
       if (member.id !== id || member.readiness() !== null) continue;
@@ -520,6 +524,7 @@ interface Held {
 
 interface MemberShape {
   readonly epoch: number;
+  readonly renewal: number;
   readonly state: string;
 }
 

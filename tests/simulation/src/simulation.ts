@@ -415,7 +415,7 @@ export class Simulation {
     const { counts } = this.oracles.history;
     const { requests, answers, cut, duplicates, slow } = this.network.lost;
     const { unknown, appliedLate, lostAnswers, reconnects } = this.store.counts;
-    const { rebuilds, replaced, restoredStores } = this.administrator.counts;
+    const { rebuilds, replaced, restoredStores, droppedFeatures } = this.administrator.counts;
     return {
       profile: this.profile.name,
       members: this.profile.members,
@@ -445,6 +445,7 @@ export class Simulation {
         "store: watches reconnected": reconnects,
         "store: restored or empty": restoredStores,
         "pool rebuilt": rebuilds,
+        "features dropped by a license": droppedFeatures,
         "machines replaced": replaced,
         "programs died": sum(({ counts }) => counts.deaths),
         "programs stopped for long": sum(({ counts }) => counts.stops),

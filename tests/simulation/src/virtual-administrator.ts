@@ -27,7 +27,7 @@ export interface AdministratorWorld {
 }
 
 export class VirtualAdministrator {
-  readonly counts = { rebuilds: 0, replaced: 0, restoredStores: 0, humanRestarts: 0 };
+  readonly counts = { rebuilds: 0, replaced: 0, restoredStores: 0, droppedFeatures: 0 };
   readonly #world: AdministratorWorld;
   #sequence = 1;
   #text: string;
@@ -38,6 +38,8 @@ export class VirtualAdministrator {
   #mustRebuild = false;
   #restoring = false;
   #dead: VirtualMember | null = null;
+  /** A machine that was replaced and is switched on again, until it ends: it may find no place. */
+  #old: VirtualMember | null = null;
 
   constructor(world: AdministratorWorld) {
     this.#world = world;
@@ -66,15 +68,19 @@ export class VirtualAdministrator {
   changeLicense(random: Random): string {
     const { members, profile, story } = this.#world;
     const member = random.pick(members);
-    const features = profile.features.map(({ name, seats }) => ({
+    const all = profile.features.map(({ name, seats }) => ({
       name,
       seats: Math.max(1, Math.round(seats * random.between(0.4, 1.6))),
     }));
+    // Without one of its features, which the next license may name again.
+    const drops = all.length > 1 && random.chance(DROP_SHARE) ? random.pick(all) : null;
+    const features = all.filter((feature) => feature !== drops);
     const lifeMs = Math.round(profile.lifeMs * random.pick([1, 1, 1, 0.5, 2]));
     const kind = random.pick(["newer", "newer", "newer", "older", "contradicting"]);
     let text = this.#olderText;
     if (kind === "newer") {
       this.#sequence += 1;
+      if (drops !== null) this.counts.droppedFeatures += 1;
       text = this.#licenseOf(this.#sequence, features, lifeMs);
       this.#olderText = this.#text;
       this.#text = text;
@@ -172,6 +178,8 @@ export class VirtualAdministrator {
   replaceMember(random: Random): string | null {
     const { members, scheduler } = this.#world;
     if (this.#dead !== null || members.length < MEMBERS_MIN_TO_REPLACE) return null;
+    // It would take the place that is made for the new machine.
+    if (this.#old?.process() != null) return null;
     const index = random.whole(0, members.length - 1);
     const dead = members[index]!;
     this.#dead = dead;
@@ -210,7 +218,9 @@ export class VirtualAdministrator {
     this.#world.scheduler.after(random.between(0, 2 * this.#world.profile.lifeMs), () => {
       // Earlier it would take its old place back, and the new machine would find none.
       if (!this.#world.isActive() || !this.#world.store.has(`member/${member.id}`)) return;
+      if (this.#dead !== null) return;
       this.#world.story.tell("human", `switches the old ${dead.id} on again`);
+      this.#old = dead;
       dead.mayRun = true;
       dead.start();
       dead.mayRun = false;
@@ -240,6 +250,8 @@ export class VirtualAdministrator {
 /** A backup is not restored in the same moment: members write down the revision they saw every second. */
 const BACKUP_AGE_MS_MIN = 3_000;
 const ASK_AGAIN_MS = 8_000;
+/** Share of the licenses with several features that leave one out. */
+const DROP_SHARE = 0.3;
 const REBUILD_ADVICE = "quorate pool rebuild";
 /** With one machine of two gone there is no majority that could remove it. */
 const MEMBERS_MIN_TO_REPLACE = 3;
