@@ -174,6 +174,7 @@ export class Desk {
       if (refusal.refused !== "queued" || leftMs <= 0) return this.denied(request, refusal);
       await this.member.pause(Math.min(QUEUE_POLL_MS, leftMs));
     }
+    this.tickets.delete(request.session);
     const refusal = await this.seats.settleGrant(session);
     if (refusal !== null) return refusal;
     this.member.emit("granted", {
@@ -185,10 +186,14 @@ export class Desk {
     return this.granted(session, true, true);
   }
 
-  /** The ticket survives a change of leader: the order of those who wait is not lost with it. */
+  /**
+   * The ticket survives a change of leader and a leader that does not answer for a while: the order of those
+   * who wait is not lost with it.
+   */
   private keepTicket(session: string, refusal: Refusal | null): void {
+    if (refusal === null || refusal.refused === "busy") return;
     this.tickets.delete(session);
-    if (refusal?.ticket === undefined) return;
+    if (refusal.ticket === undefined) return;
     this.tickets.set(session, refusal.ticket);
     if (this.tickets.size <= QUEUE_PLACES_MAX) return;
     const oldest = this.tickets.keys().next();
@@ -668,6 +673,7 @@ export class Desk {
       size,
       leader: leader === null ? null : { id: leader.member, url: this.leaderUrl() ?? "" },
       term: this.member.leaderRecord()?.value.term ?? 0,
+      leaseMs: this.member.options.leaseMs,
       majority: { needed, alive, reached: size > 0 && alive >= needed },
       members: this.member.state
         .withPrefix<MemberRecord>(MEMBER_PREFIX)
@@ -685,6 +691,7 @@ export class Desk {
             epoch: value.epoch,
             priority: value.priority,
             licenseSequence: value.licenseSequence,
+            leaseAgeMs: this.lease.leaseAgeMs(id),
             sessions: self ? this.member.ledger.sessions.size : this.view.sessionCount(id),
           };
         }),

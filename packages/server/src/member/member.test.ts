@@ -173,6 +173,36 @@ describe("waiting", () => {
     expect(order).toEqual(["first", "second", "third"]);
   });
 
+  test("outlives a leader that could not be reached for longer than it keeps a place", async () => {
+    const pool = await Pool.of(ALL, { seats: 1 });
+    const holder = pool.client("holder");
+    await holder.checkout("ada");
+    const order: string[] = [];
+    const wait = async (name: string, at: string): Promise<void> => {
+      const client = pool.client(name);
+      for (;;) {
+        const answer = await client.ask(at, { waitMs: 300_000 });
+        if (!("refused" in answer)) break;
+        expect(["queued", "busy"]).toContain(answer.refused);
+      }
+      order.push(name);
+    };
+    const first = wait("first", "bob");
+    await pool.time.pass(1_200);
+    const second = wait("second", "cyd");
+    await pool.time.pass(1_200);
+    pool.unreachable.add("bob");
+    // A place is kept for a third of a life.
+    await pool.time.pass(LIFE_MS / 2 - 5_000);
+    pool.unreachable.delete("bob");
+    await pool.time.pass(12_000);
+    await holder.release("ada");
+    await pool.time.outcome(first, 60_000);
+    expect(order).toEqual(["first"]);
+    await pool.client("first").release("bob");
+    await pool.time.outcome(second, 60_000);
+  });
+
   test("a release while it waits gives up the place, and nothing is granted to it later", async () => {
     const pool = await Pool.of(ALL, { seats: 1 });
     const holder = pool.client("holder");
