@@ -74,6 +74,7 @@ export const REFUSALS = {
   "too-large": { status: 413, next: "stop", title: "The request is too large" },
   unauthorized: { status: 401, next: "stop", title: "A token is needed" },
   forbidden: { status: 403, next: "stop", title: "Not allowed" },
+  csrf: { status: 403, next: "stop", title: "A page must repeat the mark of its login" },
   "license-older": { status: 409, next: "stop", title: "The pool has a newer license" },
   "license-conflict": {
     status: 409,

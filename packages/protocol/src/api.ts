@@ -217,6 +217,28 @@ export interface TokenAnswer extends TokenRow {
   readonly token: string;
 }
 
+export interface LoginBody {
+  readonly token: string;
+}
+
+export interface LoginAnswer {
+  /** Whose token it was, or who the issuer says it is. */
+  readonly name: string;
+  readonly role: Role;
+  /** Each call of the page that is no GET repeats it in the header `Quorate-CSRF`. */
+  readonly csrf: string;
+  /** RFC 3339; it may end before, idle or with its token. */
+  readonly expiresAt: string;
+}
+
+/** How one may log in here, and whether reading takes a login. */
+export interface LoginWays {
+  readonly ways: readonly ("token" | "oidc")[];
+  readonly readers: "open" | "token";
+}
+
+export type LoginState = (LoginAnswer & LoginWays) | ({ readonly role: null } & LoginWays);
+
 export type MemberEvent = {
   readonly type: string;
   /** RFC 3339. */

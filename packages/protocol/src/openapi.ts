@@ -5,7 +5,7 @@
 import { REFUSALS } from "@quorate/core";
 import type { RefusalCode } from "@quorate/core";
 import { PROBLEM_MEDIA_TYPE } from "./problems.ts";
-import { ROUTES, SESSION_HEADER, SIGNATURE_HEADER } from "./routes.ts";
+import { CSRF_HEADER, ROUTES, SESSION_HEADER, SIGNATURE_HEADER } from "./routes.ts";
 import type { Route } from "./routes.ts";
 import { SCHEMAS, SESSION_PATTERN, TOKEN_NAME_PATTERN } from "./schemas.ts";
 import type { SchemaName } from "./schemas.ts";
@@ -37,6 +37,14 @@ export function openApiDocument(version: string): Record<string, unknown> {
           description: "The secret; the session is base64url(SHA-256(secret))",
         },
         administrator: { type: "http", scheme: "bearer" },
+        login: {
+          type: "apiKey",
+          in: "cookie",
+          name: "quorate_login",
+          description:
+            "A login's cookie, named quorate_login_<port>, with __Host- in front over TLS. " +
+            `What is no GET needs the login's mark in the header ${CSRF_HEADER} as well`,
+        },
         member: {
           type: "apiKey",
           in: "header",
@@ -51,8 +59,9 @@ export function openApiDocument(version: string): Record<string, unknown> {
 const SECURITY = {
   anyone: [],
   session: [{ session: [] }],
-  "session-or-administrator": [{ session: [] }, { administrator: [] }],
-  administrator: [{ administrator: [] }],
+  "session-or-administrator": [{ session: [] }, { administrator: [] }, { login: [] }],
+  administrator: [{ administrator: [] }, { login: [] }],
+  login: [{ login: [] }],
   member: [{ member: [] }],
 } as const satisfies Record<Route["access"], readonly unknown[]>;
 

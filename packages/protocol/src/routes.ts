@@ -9,11 +9,14 @@ import type { SchemaName } from "./schemas.ts";
 export const SESSION_HEADER = "quorate-session";
 /** Carries the signature of one member's call to another. */
 export const SIGNATURE_HEADER = "quorate-signature";
+/** What a page repeats of its login with each call that changes something. */
+export const CSRF_HEADER = "quorate-csrf";
 /** Goes before the bytes of the body under the signature, so that it is good for nothing else. */
 export const PEER_SIGNATURE_PREFIX = "quorate-peer-1\n";
 
 export const AUTHORIZATIONS_PATH = "/v1/authorizations";
 export const TOKENS_PATH = "/v1/tokens";
+export const LOGIN_PATH = "/v1/login";
 export const PEER_PATH = "/v1/peer";
 export const PEER_KINDS = [
   "report",
@@ -56,7 +59,13 @@ export interface Route {
   /** `{name}` stands for one segment. */
   readonly path: string;
   readonly summary: string;
-  readonly access: "anyone" | "session" | "session-or-administrator" | "administrator" | "member";
+  readonly access:
+    | "anyone"
+    | "session"
+    | "session-or-administrator"
+    | "administrator"
+    | "login"
+    | "member";
   readonly query?: "AuthorizationsQuery" | "ReleaseQuery" | "UsageQuery" | "NoQuery";
   readonly body?: SchemaName;
   readonly answers: readonly RouteAnswer[];
@@ -87,6 +96,7 @@ const GRANT_REFUSALS = [
 const ADMINISTRATOR_REFUSALS = [
   "unauthorized",
   "forbidden",
+  "csrf",
   "bad-request",
   "too-large",
   "unsupported-media-type",
@@ -135,7 +145,14 @@ export const ROUTES: readonly Route[] = [
       { status: 204, says: "Released, also the second time" },
       { status: 202, says: "Noted; the member that holds it was not reached", schema: "Released" },
     ],
-    refusals: ["not-your-session", "unauthorized", "forbidden", "bad-request", "not-leader"],
+    refusals: [
+      "not-your-session",
+      "unauthorized",
+      "forbidden",
+      "csrf",
+      "bad-request",
+      "not-leader",
+    ],
   },
   {
     operation: "authorizations",
@@ -244,6 +261,43 @@ export const ROUTES: readonly Route[] = [
     access: "administrator",
     answers: [{ status: 200, says: "Revoked", schema: "TokenRow" }],
     refusals: [...ADMINISTRATOR_REFUSALS, "not-found", "busy"],
+  },
+  {
+    operation: "login",
+    method: "POST",
+    path: LOGIN_PATH,
+    summary: "Turn a token into a login of a browser: a cookie that scripts cannot read",
+    access: "anyone",
+    body: "LoginBody",
+    answers: [{ status: 200, says: "Logged in", schema: "LoginAnswer" }],
+    refusals: [
+      "unauthorized",
+      "forbidden",
+      "bad-request",
+      "too-large",
+      "unsupported-media-type",
+      "busy",
+      "internal-error",
+    ],
+  },
+  {
+    operation: "loginState",
+    method: "GET",
+    path: LOGIN_PATH,
+    summary: "Who this browser is logged in as, and which ways to log in there are",
+    access: "anyone",
+    query: "NoQuery",
+    answers: [{ status: 200, says: "The login, or none", schema: "LoginState" }],
+    refusals: ["bad-request"],
+  },
+  {
+    operation: "logout",
+    method: "DELETE",
+    path: LOGIN_PATH,
+    summary: "End the login of this browser",
+    access: "login",
+    answers: [{ status: 204, says: "There is no login any more" }],
+    refusals: ["csrf", "forbidden"],
   },
   {
     operation: "usage",

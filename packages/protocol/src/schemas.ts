@@ -138,6 +138,28 @@ const TokenRow = Type.Object({
 });
 const TokensAnswer = Type.Object({ tokens: Type.Array(TokenRow) });
 const TokenAnswer = Type.Object({ ...TokenRow.properties, token: Type.String() });
+const LoginBody = Type.Object(
+  {
+    token: Type.String({
+      pattern: VISIBLE_PATTERN,
+      minLength: 1,
+      maxLength: TOKEN_CHARACTERS_MAX,
+    }),
+  },
+  closed,
+);
+const LoginAnswer = Type.Object({
+  name: Type.String(),
+  role,
+  csrf: Type.String({ description: "Goes into the header Quorate-CSRF of what is no GET" }),
+  expiresAt: instant,
+});
+const ways = Type.Array(Type.Union([Type.Literal("token"), Type.Literal("oidc")]));
+const readers = Type.Union([Type.Literal("open"), Type.Literal("token")]);
+const LoginState = Type.Union([
+  Type.Object({ ...LoginAnswer.properties, ways, readers }),
+  Type.Object({ role: Type.Null(), ways, readers }),
+]);
 const MemberBody = Type.Object({ member: name }, closed);
 
 const Granted = Type.Object({
@@ -322,6 +344,9 @@ export const SCHEMAS = {
   Holder,
   LicenseAnswer,
   LicenseDocument,
+  LoginAnswer,
+  LoginBody,
+  LoginState,
   MemberBody,
   MemberEvent,
   NoQuery,

@@ -1,7 +1,8 @@
 /**
  * Who may do what (design section 5). Three roles: a client checks out, a viewer reads, an administrator
  * does everything. A token of the pool names its id, so that a call costs one look-up and one hash; hashes are
- * compared in constant time. The administrator's token of the server's own file is there from the start.
+ * compared in constant time. The administrator's token of the server's own file is there from the start. A browser
+ * that logged in with a token (`logins.ts`) may do what the token may.
  *
  * Members are not here: they sign what they say (`peer-envelope.ts`).
  */
@@ -9,8 +10,9 @@ import { hash, timingSafeEqual } from "node:crypto";
 import type { IncomingMessage } from "node:http";
 import { type Refusal, refuse } from "@quorate/core";
 import type { Role } from "@quorate/protocol";
-import type { TokenBook } from "../member/token-keeper.ts";
+import type { StoredToken, TokenBook } from "../member/token-keeper.ts";
 import type { Guesses } from "./address-limits.ts";
+import { bearsCsrf, type LoginHolder, type Logins } from "./logins.ts";
 import { rawHeader } from "./raw-header.ts";
 
 export interface Caller {
@@ -30,6 +32,10 @@ export interface AccessOptions {
   readonly readers: Door;
   /** Slows down who tries one token after the other. */
   readonly guesses?: Guesses;
+  /** Browsers that are logged in. Missing: there are none. */
+  readonly logins?: Logins;
+  /** Whether a page of another site makes the browser send this: then its cookie counts for nothing. */
+  readonly isForeign?: (request: IncomingMessage) => boolean;
   readonly nowMs?: () => number;
 }
 
@@ -39,6 +45,10 @@ export interface Access {
   /** `path` as the table of routes has it. */
   reader(request: IncomingMessage, path: string): Refusal | null;
   administrator(request: IncomingMessage): Caller | Refusal;
+  /** Whether there is anything that says who asks: a token, or the cookie of a login. */
+  readonly bringsProof: (request: IncomingMessage) => boolean;
+  /** Who may log in with this token. Each wrong one counts as a guess. */
+  holderOf(request: IncomingMessage, token: string): LoginHolder | Refusal;
 }
 
 /** `qrt_<id>_<secret>`, so that a token that lies around is recognised for what it is. */
@@ -48,14 +58,26 @@ const BEARER = /^Bearer +(\S+) *$/i;
 const CLIENT_READS: ReadonlySet<string> = new Set(["/v1/pool", "/v1/features", "/v1/license"]);
 
 export function createAccess(options: AccessOptions): Access {
-  const { adminToken, tokens, guesses, nowMs = Date.now } = options;
+  const { adminToken, tokens, guesses, logins, nowMs = Date.now } = options;
+  const isForeign = options.isForeign ?? (() => true);
   if (adminToken === "")
     throw new RangeError("an empty administrator's token would let anybody in");
   const expected = adminToken === null ? null : digestOf(adminToken);
 
+  const isBootstrap = (token: string): boolean =>
+    expected !== null && timingSafeEqual(digestOf(token), expected);
+  const storedFor = (id: string, token: string): StoredToken | null => {
+    const known = tokens?.find(id) ?? null;
+    if (known === null) return null;
+    return timingSafeEqual(digestOf(token), Buffer.from(known.hash, "hex")) ? known : null;
+  };
+  const isOver = ({ expiresAt }: StoredToken): boolean =>
+    expiresAt !== null && Date.parse(expiresAt) <= nowMs();
+
   const callerOf = (request: IncomingMessage): Caller | Refusal => {
     const authorization = rawHeader(request, "authorization");
-    const token = authorization === undefined ? undefined : BEARER.exec(authorization)?.[1];
+    if (authorization === undefined) return browserOf(request) ?? TOKEN_MISSING;
+    const token = BEARER.exec(authorization)?.[1];
     if (token === undefined) return TOKEN_MISSING;
     const id = TOKEN.exec(token)?.[1];
     if (id === undefined) {
@@ -63,16 +85,24 @@ export function createAccess(options: AccessOptions): Access {
       // Only here is a guess worth trying: this token is of a person's making, the others are 32 random bytes.
       const slowed = guesses?.refusal(request) ?? null;
       if (slowed !== null) return slowed;
-      if (timingSafeEqual(digestOf(token), expected)) return BOOTSTRAP;
+      if (isBootstrap(token)) return BOOTSTRAP;
       guesses?.wrong(request);
       return TOKEN_WRONG;
     }
-    const known = tokens?.find(id) ?? null;
-    if (known === null || !timingSafeEqual(digestOf(token), Buffer.from(known.hash, "hex"))) {
-      return TOKEN_WRONG;
-    }
-    if (known.expiresAt !== null && Date.parse(known.expiresAt) <= nowMs()) return TOKEN_EXPIRED;
+    const known = storedFor(id, token);
+    if (known === null) return TOKEN_WRONG;
+    if (isOver(known)) return TOKEN_EXPIRED;
     return { name: known.name, role: known.role };
+  };
+
+  /** Null: no cookie, or none of a login that is still good. */
+  const browserOf = (request: IncomingMessage): Caller | Refusal | null => {
+    const login = logins?.of(request) ?? null;
+    if (login === null) return null;
+    if (isForeign(request)) return FOREIGN;
+    const { method } = request;
+    if (method !== "GET" && method !== "HEAD" && !bearsCsrf(request, login)) return CSRF;
+    return { name: login.name, role: login.role };
   };
 
   const allowed = (
@@ -92,7 +122,11 @@ export function createAccess(options: AccessOptions): Access {
         : (request) =>
             hasCertificate(request) ? null : allowed(request, CLIENT_ROLES, NOT_A_CLIENT),
     reader: (request, path) => {
-      if (options.readers === "open") return null;
+      if (options.readers === "open") {
+        // Reading is use as well: a login must not end while somebody looks.
+        logins?.of(request);
+        return null;
+      }
       const roles = CLIENT_READS.has(path) ? ALL_ROLES : VIEWER_ROLES;
       if (CLIENT_READS.has(path) && hasCertificate(request)) return null;
       return allowed(request, roles, NOT_A_VIEWER);
@@ -102,6 +136,29 @@ export function createAccess(options: AccessOptions): Access {
       const caller = callerOf(request);
       if ("refused" in caller) return caller;
       return caller.role === "administrator" ? caller : NOT_AN_ADMINISTRATOR;
+    },
+    bringsProof: (request) =>
+      rawHeader(request, "authorization") !== undefined || (logins?.of(request) ?? null) !== null,
+    holderOf: (request, token) => {
+      const id = TOKEN.exec(token)?.[1];
+      const known = id === undefined ? null : storedFor(id, token);
+      if (known !== null) {
+        if (isOver(known)) return TOKEN_EXPIRED;
+        return {
+          name: known.name,
+          role: known.role,
+          source: `token ${known.id}`,
+          endsAtMs: known.expiresAt === null ? null : Date.parse(known.expiresAt),
+          isGood: () => tokens?.find(known.id)?.hash === known.hash,
+        };
+      }
+      const slowed = guesses?.refusal(request) ?? null;
+      if (slowed !== null) return slowed;
+      if (id === undefined && isBootstrap(token)) {
+        return { ...BOOTSTRAP, source: BOOTSTRAP.name, endsAtMs: null, isGood: () => true };
+      }
+      guesses?.wrong(request);
+      return LOGIN_WRONG;
     },
   };
 }
@@ -134,6 +191,15 @@ const TOKEN_WRONG = refuse(
   "forbidden",
   "This is no token of this pool, nor the administrator's token of this server.",
 );
+const LOGIN_WRONG = refuse(
+  "unauthorized",
+  "This is no token of this pool, nor the administrator's token of this server.",
+);
+const CSRF = refuse(
+  "csrf",
+  "A call of a page that changes something repeats the login's `csrf` in the header Quorate-CSRF.",
+);
+export const FOREIGN = refuse("forbidden", "A page of another site may not do this in your name.");
 const TOKEN_EXPIRED = refuse(
   "unauthorized",
   "The token has expired. An administrator makes a new one.",

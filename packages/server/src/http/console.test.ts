@@ -144,9 +144,11 @@ describe("a page from another origin", () => {
     const url = `${server.url}/v1/authorizations/${SESSION}`;
     const allowed = await ask(url, "OPTIONS", preflight(OTHER_MEMBER));
     expect(allowed.status).toBe(204);
-    expect(allowed.headers.get("access-control-allow-methods")).toBe("GET, PUT, DELETE");
-    expect(allowed.headers.get("access-control-allow-headers")).toBe("Authorization, Content-Type");
-    expect(allowed.headers.get("access-control-allow-credentials")).toBeNull();
+    expect(allowed.headers.get("access-control-allow-methods")).toBe("GET, POST, PUT, DELETE");
+    expect(allowed.headers.get("access-control-allow-headers")).toBe(
+      "Authorization, Content-Type, Quorate-CSRF",
+    );
+    expect(allowed.headers.get("access-control-allow-credentials")).toBe("true");
     const token = await ask(url, "DELETE", { ...ADMIN_HEADERS, Origin: OTHER_MEMBER });
     expect(token.status).toBe(204);
     expect(token.headers.get("access-control-allow-origin")).toBe(OTHER_MEMBER);
@@ -160,6 +162,7 @@ describe("a page from another origin", () => {
       expect(answer.headers.get("access-control-allow-origin")).toBeNull();
       const asked = await ask(`${server.url}/v1/pool`, "OPTIONS", preflight(origin));
       expect(asked.headers.get("access-control-allow-methods")).toBeNull();
+      expect(asked.headers.get("access-control-allow-credentials")).toBeNull();
       expect(asked.status).toBeGreaterThanOrEqual(400);
     },
   );

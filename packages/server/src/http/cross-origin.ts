@@ -2,8 +2,8 @@
  * Which web pages may read answers: those that a member of this pool served. The console of a member that
  * died goes on with the others, so its origin, a member's URL, is let in; nobody else's is, and never `*`.
  *
- * There are no cookies here. What a page may read this way, any program may read; what changes the pool
- * needs the administrator's token as ever.
+ * The cookie of a login counts for pages of the member itself and of the pool's members, and for nobody else's;
+ * what changes the pool needs the login's mark as well (`logins.ts`).
  */
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { PoolAnswer } from "@quorate/protocol";
@@ -13,37 +13,57 @@ import { rawHeader } from "./raw-header.ts";
 const ORIGINS_KEPT_MS = 1_000;
 const PREFLIGHT_SECONDS = 600;
 
+/** Whether pages of this origin were served by a member of the pool. */
+export type PoolOrigins = (origin: string) => boolean;
+
 /** True when the request was a preflight and is answered. */
 export type CrossOrigin = (request: IncomingMessage, response: ServerResponse) => boolean;
 
-export function crossOriginOf(pool: () => PoolAnswer): CrossOrigin {
+export function poolOriginsOf(pool: () => PoolAnswer): PoolOrigins {
   let origins: ReadonlySet<string> = new Set();
   let readAtMs = -Infinity;
-  const known = (): ReadonlySet<string> => {
+  return (origin) => {
     const nowMs = performance.now();
     if (nowMs - readAtMs > ORIGINS_KEPT_MS) {
       origins = new Set(pool().members.flatMap((member) => originsOf(member.url)));
       readAtMs = nowMs;
     }
-    return origins;
+    return origins.has(origin);
   };
+}
 
+export function crossOriginOf(isOfPool: PoolOrigins): CrossOrigin {
   return (request, response) => {
     const origin = rawHeader(request, "origin");
     // Nearly all traffic is programs', which have none.
     if (origin === undefined) return false;
-    if (!known().has(origin)) return false;
+    if (!isOfPool(origin)) return false;
     response.setHeader("Access-Control-Allow-Origin", origin);
+    response.setHeader("Access-Control-Allow-Credentials", "true");
     response.setHeader("Vary", "Origin");
     const asked = request.headers["access-control-request-method"];
     if (request.method !== "OPTIONS" || asked === undefined) return false;
     response.writeHead(204, {
-      "Access-Control-Allow-Methods": "GET, PUT, DELETE",
-      "Access-Control-Allow-Headers": "Authorization, Content-Type",
+      "Access-Control-Allow-Methods": "GET, POST, PUT, DELETE",
+      "Access-Control-Allow-Headers": "Authorization, Content-Type, Quorate-CSRF",
       "Access-Control-Max-Age": String(PREFLIGHT_SECONDS),
     });
     response.end();
     return true;
+  };
+}
+
+/**
+ * Whether the page that makes the browser send this is neither this member's own nor the pool's. Behind a proxy the
+ * page has the proxy's name, which is the request's `Host`; whether TLS ends there cannot be seen from here.
+ */
+export function isForeignTo(isOfPool: PoolOrigins): (request: IncomingMessage) => boolean {
+  return (request) => {
+    const origin = rawHeader(request, "origin");
+    if (origin === undefined) return rawHeader(request, "sec-fetch-site") === "cross-site";
+    if (isOfPool(origin)) return false;
+    const host = rawHeader(request, "host");
+    return host === undefined || (origin !== `http://${host}` && origin !== `https://${host}`);
   };
 }
 

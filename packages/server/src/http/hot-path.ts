@@ -137,7 +137,7 @@ export function createHotPath(options: HotPathOptions): HotPath {
     const secret = secretOf(request);
     let administrator: Caller | null = null;
     if (secret === null) {
-      const nobody = rawHeader(request, "authorization") === undefined;
+      const nobody = !access.bringsProof(request);
       if (nobody || countOfHeader(request, SESSION_HEADER) > 0) return refused(response, NOBODY);
       const caller = access.administrator(request);
       if (isRefusal(caller)) return refused(response, caller, doorStatus(caller));

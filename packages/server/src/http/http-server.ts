@@ -29,13 +29,15 @@ import { addAdministratorRoutes } from "./administrator-routes.ts";
 import { NOT_JSON } from "./body-reader.ts";
 import type { BodyBounds } from "./body-reader.ts";
 import { addConsoleRoutes, readConsole } from "./console-files.ts";
-import { crossOriginOf } from "./cross-origin.ts";
+import { crossOriginOf, isForeignTo, poolOriginsOf } from "./cross-origin.ts";
 import { createLagMeter } from "./event-loop-lag.ts";
 import type { LagMeter } from "./event-loop-lag.ts";
 import { createEventStreams } from "./events.ts";
 import { createHotPath } from "./hot-path.ts";
 import { HTTP_LIMITS } from "./http-limits.ts";
 import type { HttpLimits } from "./http-limits.ts";
+import { addLoginRoutes } from "./login-routes.ts";
+import { createLogins } from "./logins.ts";
 import { createMetrics } from "./metrics.ts";
 import { addPeerRoutes } from "./peer-routes.ts";
 import {
@@ -93,8 +95,13 @@ export async function createHttpServer(options: HttpServerOptions): Promise<Http
   let meter: LagMeter | null = null;
   const lagMs = options.lagMs ?? (() => meter?.lagMs() ?? 0);
   const addresses = createAddressLimits(limits);
+  const logins = createLogins();
+  const isOfPool = poolOriginsOf(() => member.pool());
+  const isForeign = isForeignTo(isOfPool);
   const access = createAccess({
     guesses: addresses.guesses,
+    logins,
+    isForeign,
     adminToken: options.adminToken,
     tokens: options.tokens ?? null,
     clients: options.clients ?? "open",
@@ -108,7 +115,7 @@ export async function createHttpServer(options: HttpServerOptions): Promise<Http
     pendingBytesMax: limits.pendingBytesMax,
     pendingBytes: 0,
   };
-  const crossOrigin = crossOriginOf(() => member.pool());
+  const crossOrigin = crossOriginOf(isOfPool);
   const hotPath = createHotPath({ member, access, audited, limits, bodies, lagMs, log, tally });
   const server = createWebServer(options.tls ?? null, {
     maxHeaderSize: limits.headersBytesMax,
@@ -202,7 +209,17 @@ export async function createHttpServer(options: HttpServerOptions): Promise<Http
   const more = options.metrics ?? [];
   const metrics = createMetrics({ member, tally, streams, lagMs, more });
   const files = readConsole(options.consoleFolder ?? null);
-  addReadRoutes(app, { member, streams, metrics, files, sendRefusal });
+  addReadRoutes(app, { member, streams, logins, metrics, files, sendRefusal });
+  addLoginRoutes(app, {
+    access,
+    logins,
+    isForeign,
+    audited,
+    audit: options.audit ?? null,
+    readers: options.readers ?? "open",
+    log,
+    sendRefusal,
+  });
   if (files !== null) addConsoleRoutes(app, files);
   addAdministratorRoutes(app, {
     member,
@@ -219,6 +236,7 @@ export async function createHttpServer(options: HttpServerOptions): Promise<Http
   } catch (error) {
     // The port is taken, say: whoever asked gets the reason, and nothing goes on in the background.
     metrics.close();
+    logins.close();
     streams.close();
     await app.close();
     throw error;
@@ -233,6 +251,7 @@ export async function createHttpServer(options: HttpServerOptions): Promise<Http
     close: async () => {
       meter?.close();
       metrics.close();
+      logins.close();
       streams.close();
       const cut = setTimeout(() => server.closeAllConnections(), limits.closeGraceMs);
       await app.close();
@@ -248,6 +267,7 @@ const PUBLIC_PATHS: ReadonlySet<string> = new Set([
   "/livez",
   "/readyz",
   "/openapi.json",
+  "/v1/login",
 ]);
 
 const HOST_MISSING = refuse("bad-request", "The header Host is missing.");

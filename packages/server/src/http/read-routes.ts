@@ -1,13 +1,14 @@
 /** What anybody may read: lists, the license, events, probes, metrics and the description of it all. */
-import type { FastifyInstance } from "fastify";
-import { isRefusal } from "@quorate/core";
+import type { FastifyInstance, FastifyReply } from "fastify";
+import { isRefusal, type Refusal } from "@quorate/core";
 import { openApiDocument, SCHEMAS } from "@quorate/protocol";
-import type { AuthorizationsQuery } from "@quorate/protocol";
+import type { AuthorizationsQuery, DenialsQuery, UsageSeriesQuery } from "@quorate/protocol";
 import type { MemberApi } from "../member/api.ts";
 import { sendPage, wantsPage } from "./console-files.ts";
 import type { ConsoleFiles } from "./console-files.ts";
 import { EVENT_STREAM_HEADERS } from "./events.ts";
 import type { EventStreams } from "./events.ts";
+import type { Logins } from "./logins.ts";
 import type { Metrics } from "./metrics.ts";
 import type { SendRefusal } from "./problem-replies.ts";
 import { withNumber } from "./query-number.ts";
@@ -15,6 +16,7 @@ import { withNumber } from "./query-number.ts";
 export interface ReadRoutesOptions {
   readonly member: MemberApi;
   readonly streams: EventStreams;
+  readonly logins: Logins;
   readonly metrics: Metrics;
   /** Null: no console was built. */
   readonly files: ConsoleFiles | null;
@@ -26,8 +28,13 @@ const API_VERSION = "1.0.0";
 const NOTHING_ASKED = { schema: { querystring: SCHEMAS.NoQuery } };
 
 export function addReadRoutes(app: FastifyInstance, options: ReadRoutesOptions): void {
-  const { member, streams, metrics, files, sendRefusal } = options;
+  const { member, streams, logins, metrics, files, sendRefusal } = options;
   const openApi = JSON.stringify(openApiDocument(API_VERSION));
+  const answer = (reply: FastifyReply, value: object | Refusal): FastifyReply => {
+    if (!isRefusal(value)) return reply.send(value);
+    sendRefusal(reply, value);
+    return reply;
+  };
 
   app.get<{ Querystring: AuthorizationsQuery }>(
     "/v1/authorizations",
@@ -39,22 +46,51 @@ export function addReadRoutes(app: FastifyInstance, options: ReadRoutesOptions):
     },
     (request) => member.authorizations(request.query),
   );
+  app.get<{ Querystring: DenialsQuery }>(
+    "/v1/denials",
+    {
+      schema: { querystring: SCHEMAS.DenialsQuery },
+      preValidation: async (request) => {
+        request.query = withNumber(request.query, "limit");
+      },
+    },
+    async (request, reply) => answer(reply, await member.denials(request.query)),
+  );
+  app.get<{ Querystring: UsageSeriesQuery }>(
+    "/v1/usage/series",
+    {
+      schema: { querystring: SCHEMAS.UsageSeriesQuery },
+      preValidation: async (request) => {
+        request.query = withNumber(request.query, "stepMs");
+      },
+    },
+    async (request, reply) => answer(reply, await member.usageSeries(request.query)),
+  );
   app.get("/v1/features", NOTHING_ASKED, async () => member.features());
   app.get("/v1/pool", NOTHING_ASKED, async () => member.pool());
-  app.get("/v1/license", NOTHING_ASKED, async (_request, reply) => {
-    const answer = member.license();
-    if (!isRefusal(answer)) return answer;
-    sendRefusal(reply, answer);
-    return reply;
-  });
+  app.get("/v1/license", NOTHING_ASKED, async (_request, reply) => answer(reply, member.license()));
+  app.get("/v1/license/history", NOTHING_ASKED, async () => member.licenseHistory());
+  app.get("/v1/events/recent", NOTHING_ASKED, async () => ({
+    member: member.id,
+    events: streams.recent(),
+  }));
 
   app.get("/v1/events", NOTHING_ASKED, async (request, reply) => {
     if (request.method === "HEAD") return reply.headers(EVENT_STREAM_HEADERS).send();
     const lastId = request.headers["last-event-id"];
     const refusal = streams.open(reply.raw, typeof lastId === "string" ? lastId : undefined);
     // Too many streams is the clients' doing, so it gets the milder of the two statuses of `busy`.
-    if (refusal !== null) sendRefusal(reply, refusal, 429);
-    else reply.hijack();
+    if (refusal !== null) {
+      sendRefusal(reply, refusal, 429);
+      return reply;
+    }
+    reply.hijack();
+    // Who logged out, or whose token was revoked, reads on no more.
+    const { raw } = reply;
+    raw.once(
+      "close",
+      logins.onEnd(request.raw, () => raw.destroy()),
+    );
     return reply;
   });
 
