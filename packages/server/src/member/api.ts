@@ -8,17 +8,28 @@ import type {
   AuthorizationsPage,
   AuthorizationsQuery,
   CheckoutRequest,
+  DenialsAnswer,
+  DenialsQuery,
   FeaturesAnswer,
   HeartbeatRequest,
   LicenseAnswer,
+  LicenseHistoryAnswer,
   MemberEvent,
   PoolAnswer,
   ReleaseAnswer,
   ReleaseRequest,
   UsageAnswer,
   UsageQuery,
+  UsageSeriesAnswer,
+  UsageSeriesQuery,
 } from "@quorate/protocol";
 import type { PeerAnswer, PeerCall } from "./peer-calls.ts";
+
+/** Who installs a license: the name of the token, and the address it came from. */
+export interface Installer {
+  readonly name: string;
+  readonly from: string;
+}
 
 export interface MemberApi {
   readonly id: string;
@@ -33,8 +44,14 @@ export interface MemberApi {
   pool(): PoolAnswer;
   /** Who used how much in a time, from the journals of all members that answer. */
   usage(query: UsageQuery): Promise<UsageAnswer | Refusal>;
+  /** How much was used when, from the same journals. */
+  usageSeries(query: UsageSeriesQuery): Promise<UsageSeriesAnswer | Refusal>;
+  /** Who was refused, from the same journals. */
+  denials(query: DenialsQuery): Promise<DenialsAnswer | Refusal>;
   license(): LicenseAnswer | Refusal;
-  installLicense(text: string): Promise<LicenseAnswer | Refusal>;
+  licenseHistory(): LicenseHistoryAnswer;
+  /** `by` is missing when the server itself brings it. */
+  installLicense(text: string, by?: Installer): Promise<LicenseAnswer | Refusal>;
   lead(member: string): Promise<PoolAnswer | Refusal>;
   remove(member: string): Promise<PoolAnswer | Refusal>;
   rebuild(): Promise<PoolAnswer | Refusal>;

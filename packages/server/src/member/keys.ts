@@ -1,5 +1,6 @@
 /** The keys of the store and the values under them (design sections 3 and 4). */
 import type { AllocationRecord, LeaderRecord, MemberRecord } from "@quorate/core";
+import type { LicenseHistoryRow } from "@quorate/protocol";
 import type { Nonced } from "./shared-state.ts";
 
 export const STORE_KEY = "store";
@@ -9,6 +10,17 @@ export const LEADER_KEY = "leader";
 export const TOKENS_KEY = "tokens";
 export const MEMBER_PREFIX = "member/";
 export const ALLOCATION_PREFIX = "allocation/";
+
+/** All that a store may hold, as keys and prefixes to read. */
+export const ALL_KEYS: readonly string[] = [
+  STORE_KEY,
+  LICENSE_KEY,
+  MEMBERS_KEY,
+  LEADER_KEY,
+  TOKENS_KEY,
+  MEMBER_PREFIX,
+  ALLOCATION_PREFIX,
+];
 
 export function memberKeyOf(id: string): string {
   return MEMBER_PREFIX + id;
@@ -23,12 +35,25 @@ export interface StoreRecord extends Nonced {
   readonly id: string;
   /** How often an administrator rebuilt the pool: members adopt an id only with a higher number. */
   readonly rebuilds: number;
+  /** The store whose content this one took over, if it was moved here (`store-move.ts`). */
+  readonly movedFrom?: MovedFrom;
+  /** This store was moved: the id of the one that goes on, and what this one was. Nothing is granted by it. */
+  readonly movedTo?: string;
+  readonly movedAs?: MovedFrom;
+}
+
+/** A store's id, and a revision above all that anybody granted by. */
+export interface MovedFrom {
+  readonly id: string;
+  readonly revision: number;
 }
 
 /** `license`: the document in force. */
 export interface StoredLicense extends Nonced {
   readonly sequence: number;
   readonly text: string;
+  /** What was in force, the newest first and with this one; in the same value, so that it can't miss one. */
+  readonly history?: readonly LicenseHistoryRow[];
 }
 
 /** `members`: at most the licensed size of ids; compared when a member record is created. */

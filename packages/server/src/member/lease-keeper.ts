@@ -176,6 +176,17 @@ export class LeaseKeeper {
     return seen.find((each) => each.epoch > epoch)?.atMs ?? null;
   }
 
+  /** Since the own lease was renewed, or another one's was seen renewed; null before the first time. */
+  leaseAgeMs(id: string): number | null {
+    const renewedMs =
+      id === this.member.id
+        ? this.renewalSent?.monotonicMs
+        : this.observations.get(id)?.unchangedSinceMs;
+    return renewedMs === undefined
+      ? null
+      : Math.max(0, Math.round(this.member.nowMs() - renewedMs));
+  }
+
   // ---- start ----------------------------------------------------------------------------------------
 
   /** Before every start in this process: what was observed in a store that may be another one counts no more. */

@@ -4,7 +4,8 @@
  * pool's; the same number with other content is refused loudly.
  */
 import { type License, refuse, type Refusal, sequenceVerdict } from "@quorate/core";
-import type { LicenseAnswer } from "@quorate/protocol";
+import type { LicenseAnswer, LicenseHistoryAnswer, LicenseHistoryRow } from "@quorate/protocol";
+import type { Installer } from "./api.ts";
 import type { MemberContext } from "./context.ts";
 import { LICENSE_KEY, type StoredLicense } from "./keys.ts";
 
@@ -13,6 +14,9 @@ interface Checked {
   readonly canonical: string;
   readonly text: string;
 }
+
+/** The value that holds them is read with every renewal, so it stays small. */
+const HISTORY_ROWS_MAX = 20;
 
 export class LicenseKeeper {
   private adopting = false;
@@ -107,7 +111,7 @@ export class LicenseKeeper {
       this.member.alarm("own-license", `this server's own license file is not valid: ${checked}`);
       return null;
     }
-    const refusal = await this.offer(checked);
+    const refusal = await this.offer(checked, null);
     if (refusal?.refused === "license-invalid") return refusal.detail;
     if (refusal !== null && refusal.refused !== "license-older") {
       this.member.ports.log.warn(refusal.detail, { code: refusal.refused });
@@ -124,10 +128,10 @@ export class LicenseKeeper {
   }
 
   /** `PUT /v1/license`. */
-  async install(text: string): Promise<LicenseAnswer | Refusal> {
+  async install(text: string, by?: Installer): Promise<LicenseAnswer | Refusal> {
     const checked = this.check(text);
     if (typeof checked === "string") return refuse("license-invalid", checked);
-    const refusal = await this.offer(checked);
+    const refusal = await this.offer(checked, by ?? null);
     if (refusal !== null) return refusal;
     await this.follow();
     return this.answer();
@@ -139,18 +143,42 @@ export class LicenseKeeper {
     return { sequence: license.license.sequence, license: JSON.parse(license.text) as unknown };
   }
 
+  /** The licenses that were installed, as the store says. */
+  history(): LicenseHistoryAnswer {
+    const stored = this.member.state.get<StoredLicense>(LICENSE_KEY)?.value;
+    return { history: stored?.history ?? [] };
+  }
+
+  private rowOf({ license }: Checked, by: Installer | null): LicenseHistoryRow {
+    const { sequence, id, customer, issued, features } = license;
+    const installedAt = new Date(this.member.ports.runtime.clocks().wallMs).toISOString();
+    return {
+      sequence,
+      id,
+      customer,
+      issued,
+      features: features.length,
+      seats: features.reduce((sum, each) => sum + each.seats, 0),
+      installedAt,
+      member: this.member.id,
+      by: by?.name ?? null,
+      from: by?.from ?? null,
+    };
+  }
+
   private check(text: string): Checked | string {
     const checked = this.member.ports.licenses.check(text);
     return typeof checked === "string" ? checked : { ...checked, text };
   }
 
   /** Puts a license into the store if its number is higher; null when it is in force afterwards. */
-  private async offer(offered: Checked): Promise<Refusal | null> {
+  private async offer(offered: Checked, by: Installer | null): Promise<Refusal | null> {
     const read = await this.member.state.transact({ reads: [LICENSE_KEY] });
     if (read.outcome === "unknown") {
       return refuse("busy", `the store does not answer: ${read.reason}`, { retryAfterMs: 1_000 });
     }
     let refusal: Refusal | null = null;
+    const row = this.rowOf(offered, by);
     const written = await this.member.state.change<StoredLicense>(LICENSE_KEY, (stored) => {
       refusal = this.against(offered, stored);
       if (refusal !== null) return refusal.detail;
@@ -159,6 +187,7 @@ export class LicenseKeeper {
         value: {
           sequence: offered.license.sequence,
           text: offered.text,
+          history: [row, ...(stored?.history ?? [])].slice(0, HISTORY_ROWS_MAX),
           nonces: stored?.nonces ?? {},
         },
       };

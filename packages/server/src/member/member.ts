@@ -119,6 +119,9 @@ export class Member {
     this.seats.onJournalFailed = (error) => this.breakDown(wordsOf(error));
     this.guard.onJournalFailed = (error) => this.breakDown(wordsOf(error));
     this.lease.onRenewed = () => {
+      // The renewal read the store's id in its own commit: nothing is granted by a store that is not the one.
+      this.guard.check();
+      if (this.lease.suspended) return;
       this.context.ledger.epochGoesOn(this.lease.epoch);
       void this.seats.reinstate().catch((e: unknown) => this.context.crash(e));
     };
@@ -447,8 +450,11 @@ export class Member {
   features: Desk["features"] = () => this.desk.features();
   pool: Desk["pool"] = () => this.desk.pool();
   usage: UsageReport["answer"] = (query) => this.usageReport.answer(query);
+  usageSeries: UsageReport["answerSeries"] = (query) => this.usageReport.answerSeries(query);
+  denials: UsageReport["answerDenials"] = (query) => this.usageReport.answerDenials(query);
   license: LicenseKeeper["answer"] = () => this.licenses.answer();
-  installLicense: LicenseKeeper["install"] = (text) => this.licenses.install(text);
+  licenseHistory: LicenseKeeper["history"] = () => this.licenses.history();
+  installLicense: LicenseKeeper["install"] = (text, by) => this.licenses.install(text, by);
   lead: Desk["lead"] = (member) => this.desk.lead(member);
   remove: Desk["remove"] = (member) => this.desk.remove(member);
   rebuild: Desk["rebuild"] = () => this.desk.rebuild();

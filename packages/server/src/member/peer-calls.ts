@@ -38,7 +38,7 @@ export type PeerCall = { readonly epoch: number; readonly term: number } & (
     }
   | {
       readonly kind: "pass-on";
-      readonly what: "release" | "revoke" | "list" | "features" | "usage";
+      readonly what: "release" | "revoke" | "list" | "features" | "usage" | "denials";
       readonly body: unknown;
     }
 );

@@ -1,7 +1,7 @@
 /** What other members ask, answered. The HTTP layer has verified who they are. */
 import { handOver, isFault, refuse, type Refusal, type Session } from "@quorate/core";
 import type { AuthorizationsQuery } from "@quorate/protocol";
-import type { UsageQuery } from "../journal/journal.ts";
+import type { HistoryQuery, UsageQuery } from "../journal/journal.ts";
 import type { MemberContext } from "./context.ts";
 import type { Conversions } from "./conversions.ts";
 import type { Desk } from "./desk.ts";
@@ -114,6 +114,8 @@ export class PeerDesk {
         return yes(this.desk.featureRows(this.view.missing()));
       case "usage":
         return yes(await this.member.ports.journal.usage(call.body as UsageQuery));
+      case "denials":
+        return yes(await this.member.ports.journal.history(call.body as HistoryQuery));
     }
   }
 

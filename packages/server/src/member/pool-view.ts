@@ -4,10 +4,10 @@
  */
 import { type Refusal, refuse, type Session } from "@quorate/core";
 import type { AuthorizationRow, AuthorizationsPage, AuthorizationsQuery } from "@quorate/protocol";
-import { PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX } from "@quorate/core";
 import type { MemberContext } from "./context.ts";
 import type { LeaseKeeper } from "./lease-keeper.ts";
 import type { FeatureReport, PeerCall } from "./peer-calls.ts";
+import { RowsPage } from "./rows-page.ts";
 
 type Report = Extract<PeerCall, { kind: "report" }>;
 
@@ -22,7 +22,8 @@ interface Reported {
   atMs: number;
 }
 
-const ROWS_A_SLICE = 5_000;
+/** Rows that are looked at in one turn of the event loop: a millisecond or two. */
+const ROWS_A_TURN = 1_000;
 const REVOKED_KEPT_MAX = 100_000;
 const RETIRED_KEYS_MAX = 10_000;
 
@@ -160,42 +161,35 @@ export class PoolView {
     };
   }
 
-  /** A page of who holds what, ordered by session; own sessions and all reported ones, each once. */
+  /** A page of who holds what; own sessions and all reported ones, each once. */
   async page(query: AuthorizationsQuery, withReported: boolean): Promise<AuthorizationsPage> {
-    const limit = Math.min(query.limit ?? PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX);
-    const kept: AuthorizationRow[] = [];
+    const page = new RowsPage(query);
     let looked = 0;
-    const keep = (row: AuthorizationRow): void => {
-      if (!matches(row, query)) return;
-      kept.push(row);
-      // Twice a page is kept before the rest is cut: the sort is paid once a page's worth of rows.
-      if (kept.length > 2 * limit + ROWS_A_SLICE) cut(kept, limit + 1);
+    const isTurnOver = (): boolean => {
+      looked += 1;
+      return looked % ROWS_A_TURN === 0;
     };
     const own = this.member.ledger.sessions;
     for (const session of own.values()) {
-      if (session.state !== "granting") keep(this.row(session));
-      looked += 1;
-      if (looked % ROWS_A_SLICE === 0) await this.member.pause(0);
+      if (session.state !== "granting") page.take(this.row(session));
+      if (isTurnOver()) await this.member.pause(0);
     }
     if (withReported) {
       for (const [id, reported] of this.reported) {
         const alive = this.lease.isAlive(id);
         for (const row of reported.rows.values()) {
           // A converted session is where it lives now; a dead member's row of it is history.
-          if (!own.has(row.session) && (alive || !this.livesElsewhere(row.session, id))) keep(row);
-          looked += 1;
-          if (looked % ROWS_A_SLICE === 0) await this.member.pause(0);
+          if (!own.has(row.session) && (alive || !this.livesElsewhere(row.session, id))) {
+            page.take(row);
+          }
+          if (isTurnOver()) await this.member.pause(0);
         }
       }
     }
-    cut(kept, limit + 1);
-    const more = kept.length > limit;
-    const authorizations = more ? kept.slice(0, limit) : kept;
-    return {
-      authorizations,
-      missing: withReported ? this.missing() : [],
-      next: more ? (authorizations.at(-1)?.session ?? null) : null,
-    };
+    const { authorizations, next } = page.finish();
+    const { found, total } = page;
+    const missing = withReported ? this.missing() : [];
+    return { authorizations, found, total, missing, next };
   }
 
   private livesElsewhere(session: string, than: string): boolean {
@@ -225,21 +219,4 @@ export class PoolView {
 function isOld(known: Reported, report: Report): boolean {
   if (report.epoch !== known.epoch) return report.epoch < known.epoch;
   return report.page <= known.page;
-}
-
-function matches(row: AuthorizationRow, query: AuthorizationsQuery): boolean {
-  if (query.after !== undefined && row.session <= query.after) return false;
-  if (query.feature !== undefined && row.feature !== query.feature) return false;
-  if (query.user !== undefined && row.holder.user !== query.user) return false;
-  return query.host === undefined || row.holder.host === query.host;
-}
-
-function cut(rows: AuthorizationRow[], most: number): void {
-  rows.sort((a, b) => (a.session < b.session ? -1 : a.session > b.session ? 1 : 0));
-  const kept: AuthorizationRow[] = [];
-  for (const row of rows) {
-    if (kept.at(-1)?.session !== row.session) kept.push(row);
-    if (kept.length === most) break;
-  }
-  rows.splice(0, rows.length, ...kept);
 }

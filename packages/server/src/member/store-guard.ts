@@ -94,7 +94,15 @@ export class StoreGuard {
       );
       return false;
     }
-    if (this.storeId === null || stored.rebuilds > this.rebuilds) return this.adopt(stored);
+    if (stored.movedTo !== undefined) {
+      this.suspend(
+        `the pool's store was moved away from ${this.member.ports.store.name}; start this server with the --store of the others`,
+      );
+      return false;
+    }
+    if (this.storeId === null || stored.rebuilds > this.rebuilds || this.wasMoved(stored)) {
+      return this.adopt(stored);
+    }
     if (this.member.state.lastRevision < this.revision) {
       this.backwards(this.member.state.lastRevision, this.revision);
       return false;
@@ -106,6 +114,16 @@ export class StoreGuard {
       return false;
     }
     return true;
+  }
+
+  /** The store goes on in another place, with all that this server has seen of it. */
+  private wasMoved({ movedFrom, rebuilds }: StoreRecord): boolean {
+    return (
+      movedFrom !== undefined &&
+      movedFrom.id === this.storeId &&
+      movedFrom.revision >= this.revision &&
+      rebuilds === this.rebuilds
+    );
   }
 
   private async adopt(stored: StoreRecord): Promise<boolean> {
@@ -179,6 +197,9 @@ export class StoreGuard {
     if (this.lease.suspended) state.forget();
     const read = await state.transact({ reads: [STORE_KEY, MEMBER_PREFIX, ALLOCATION_PREFIX] });
     if (read.outcome === "unknown") return `the store does not answer: ${read.reason}`;
+    if (state.get<StoreRecord>(STORE_KEY)?.value.movedTo !== undefined) {
+      return "the pool's store was moved away from here and is alive elsewhere; nothing was changed";
+    }
     this.note();
     const written = await state.change<StoreRecord>(
       STORE_KEY,

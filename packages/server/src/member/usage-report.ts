@@ -1,46 +1,49 @@
-/**
- * Who used how much in a time, pool-wide: the journals of all members that answer are read side by side, a
- * stretch at a time, and merged by time. So the peak is the pool's true one and not a sum of peaks, and the
- * memory that a report takes does not grow with the time it covers.
- */
+/** Who used how much in a time, how much was used when, and who was refused: pool-wide, from the journals. */
 import { PAGE_ROWS_DEFAULT, refuse, type Refusal } from "@quorate/core";
-import { isInstant, type UsageAnswer, type UsageQuery } from "@quorate/protocol";
-import type { JournaledUse, UsageQuery as JournalQuery, UsageStretch } from "../journal/journal.ts";
+import {
+  type DenialsAnswer,
+  type DenialsQuery,
+  isInstant,
+  SERIES_STEPS_MAX,
+  type UsageAnswer,
+  type UsageQuery,
+  type UsageSeriesAnswer,
+  type UsageSeriesQuery,
+} from "@quorate/protocol";
 import type { MemberContext } from "./context.ts";
-import { memberKeyOf, MEMBERS_KEY, type MemberRecord, type MembersRecord } from "./keys.ts";
+import { KeptAnswers } from "./kept-answers.ts";
 import type { LeaseKeeper } from "./lease-keeper.ts";
+import { UsageMerge } from "./usage-merge.ts";
+import { UsageSeries } from "./usage-series.ts";
 import { UsageTally } from "./usage-tally.ts";
 
-const DAYS_DEFAULT = 30;
-const DAY_MS = 24 * 3_600_000;
-/** Uses that one report may add up: it takes a minute or so then. */
-const USES_MAX = 2_000_000;
-const TRIES_MAX = 2;
-const FOREVER = Number.POSITIVE_INFINITY;
-
-/** One member's journal, read from the oldest use on. */
-interface Cursor {
-  readonly member: string;
-  readonly read: (query: JournalQuery) => Promise<UsageStretch | null>;
-  uses: readonly JournaledUse[];
-  at: number;
-  /** Undefined at first, null after the last stretch. */
-  next: JournalQuery["after"] | undefined;
-}
+const HOUR_MS = 3_600_000;
+const DAY_MS = 24 * HOUR_MS;
+const REPORT_MS_DEFAULT = 30 * DAY_MS;
+const SERIES_MS_DEFAULT = DAY_MS;
+const STEP_MS_DEFAULT = HOUR_MS;
+const DENIALS_MS_DEFAULT = 7 * DAY_MS;
 
 export class UsageReport {
   private running = false;
+  private readonly merge: UsageMerge;
+  /** Apart from the reports: whoever may only read must not keep an administrator from the report. */
+  private readonly series: KeptAnswers<UsageSeriesAnswer>;
+  private readonly denials: KeptAnswers<DenialsAnswer>;
 
   private readonly member: MemberContext;
   private readonly lease: LeaseKeeper;
   constructor(member: MemberContext, lease: LeaseKeeper) {
     this.member = member;
     this.lease = lease;
+    this.merge = new UsageMerge(member, lease);
+    this.series = new KeptAnswers(() => member.nowMs());
+    this.denials = new KeptAnswers(() => member.nowMs());
   }
 
   async answer(query: UsageQuery): Promise<UsageAnswer | Refusal> {
     if (this.lease.phase !== "active") return this.lease.refusal() ?? NOT_AT_WORK;
-    const time = timeOf(query, this.member.ports.runtime.clocks().wallMs);
+    const time = this.timeOf(query, REPORT_MS_DEFAULT);
     if ("refused" in time) return time;
     if (this.running) return ONE_AT_A_TIME;
     this.running = true;
@@ -49,11 +52,10 @@ export class UsageReport {
       const { feature } = query;
       const asked = { by, ...time, ...(feature === undefined ? {} : { feature }) };
       const tally = new UsageTally(time.fromMs, time.toMs);
-      const missing = await this.merge(asked, tally);
+      const missing = await this.merge.add(asked, tally);
       if (missing === null) return TOO_MUCH;
       return {
-        from: new Date(time.fromMs).toISOString(),
-        to: new Date(time.toMs).toISOString(),
+        ...instantsOf(time),
         by,
         ...tally.finish(query.limit ?? PAGE_ROWS_DEFAULT),
         missing,
@@ -63,92 +65,89 @@ export class UsageReport {
     }
   }
 
-  /** The members whose history is missing; null when there is more than one report can hold. */
-  private async merge(
-    asked: Omit<JournalQuery, "after">,
-    tally: UsageTally,
-  ): Promise<string[] | null> {
-    const { cursors, missing } = this.cursors();
-    for (let uses = 0; uses < USES_MAX; uses += 1) {
-      let first: Cursor | null = null;
-      for (const cursor of cursors) {
-        if (cursor.at >= cursor.uses.length && cursor.next !== null) {
-          if (!(await fill(cursor, asked, tally))) missing.push(cursor.member);
-        }
-        if (startOf(cursor) < startOf(first)) first = cursor;
-      }
-      const use = first?.uses[first.at];
-      if (first === null || use === undefined) return missing.sort();
-      first.at += 1;
-      tally.add(use);
-    }
-    return null;
-  }
-
-  private cursors(): { cursors: Cursor[]; missing: string[] } {
-    const { id, ports, state } = this.member;
-    const ids = state.get<MembersRecord>(MEMBERS_KEY)?.value.ids ?? [];
-    const missing: string[] = [];
-    const begin = { uses: [], at: 0, next: undefined };
-    const cursors: Cursor[] = [
-      { ...begin, member: id, read: async (query) => ports.journal.usage(query) },
-    ];
-    for (const other of ids) {
-      const url = state.get<MemberRecord>(memberKeyOf(other))?.value.url;
-      if (other === id) continue;
-      if (url === undefined || !this.lease.mayReach(other)) missing.push(other);
-      else cursors.push({ ...begin, member: other, read: (query) => this.ask(other, url, query) });
-    }
-    return { cursors, missing };
-  }
-
-  private async ask(id: string, url: string, query: JournalQuery): Promise<UsageStretch | null> {
-    const { ports, timing, state } = this.member;
-    for (let tries = 0; tries < TRIES_MAX; tries += 1) {
-      const term = this.lease.leader()?.term ?? 0;
-      const answer = await ports.peers.call(
-        state.get<MemberRecord>(memberKeyOf(id))?.value.url ?? url,
-        id,
-        { kind: "pass-on", what: "usage", body: query, epoch: this.lease.epoch, term },
-        2 * timing.callDeadlineMs,
+  /** Use over time, at most `SERIES_STEPS_MAX` steps of it. */
+  async answerSeries(query: UsageSeriesQuery): Promise<UsageSeriesAnswer | Refusal> {
+    if (this.lease.phase !== "active") return this.lease.refusal() ?? NOT_AT_WORK;
+    const time = this.timeOf(query, SERIES_MS_DEFAULT);
+    if ("refused" in time) return time;
+    const { feature, stepMs = STEP_MS_DEFAULT } = query;
+    const steps = Math.ceil((time.toMs - time.fromMs) / stepMs);
+    if (steps > SERIES_STEPS_MAX) {
+      return refuse(
+        "bad-request",
+        `That is ${steps} steps, and an answer has ${SERIES_STEPS_MAX} at most: ask for a shorter time or a longer stepMs.`,
       );
-      if (answer?.ok === true) return answer.body as UsageStretch;
     }
-    return null;
+    const question = JSON.stringify([query.from, query.to, stepMs, feature]);
+    return this.series.get(question, async () => {
+      const series = new UsageSeries(time.fromMs, time.toMs, stepMs);
+      const asked = { by: "feature", ...time, stepMs } as const;
+      const missing = await this.merge.add(
+        feature === undefined ? asked : { ...asked, feature },
+        series,
+      );
+      if (missing === null) return TOO_MUCH;
+      return {
+        ...instantsOf(time),
+        stepMs,
+        feature: feature ?? null,
+        steps: series.finish(),
+        missing,
+      };
+    });
   }
-}
 
-/** Reads until there is a use or the end; false when the member does not answer any more. */
-async function fill(
-  cursor: Cursor,
-  asked: Omit<JournalQuery, "after">,
-  tally: UsageTally,
-): Promise<boolean> {
-  while (cursor.at >= cursor.uses.length && cursor.next !== null) {
-    const stretch = await cursor.read({ ...asked, after: cursor.next ?? null });
-    cursor.uses = stretch?.uses ?? [];
-    cursor.at = 0;
-    cursor.next = stretch?.next ?? null;
-    if (stretch === null) return false;
-    for (const [key, requests] of stretch.denied) tally.deny(key, requests);
+  /** Requests that were refused, the newest first. */
+  async answerDenials(query: DenialsQuery): Promise<DenialsAnswer | Refusal> {
+    if (this.lease.phase !== "active") return this.lease.refusal() ?? NOT_AT_WORK;
+    const time = this.timeOf(query, DENIALS_MS_DEFAULT);
+    if ("refused" in time) return time;
+    const { feature, user, limit = PAGE_ROWS_DEFAULT } = query;
+    const question = JSON.stringify([query.from, query.to, feature, user, limit]);
+    return this.denials.get(question, async () => {
+      const { items, missing } = await this.merge.denials({
+        ...time,
+        ...(feature === undefined ? {} : { feature }),
+        ...(user === undefined ? {} : { user }),
+        limit,
+      });
+      const denials = items.map(([member, row]) => ({
+        at: new Date(row.endedAtMs ?? 0).toISOString(),
+        member,
+        session: row.session,
+        feature: row.feature,
+        seats: row.seats,
+        holder: row.holder,
+        code: row.deniedCode ?? "",
+      }));
+      return { denials, missing };
+    });
   }
-  return true;
-}
 
-function startOf(cursor: Cursor | null): number {
-  return cursor?.uses[cursor.at]?.startMs ?? FOREVER;
-}
-
-function timeOf(query: UsageQuery, nowMs: number): { fromMs: number; toMs: number } | Refusal {
-  for (const name of ["from", "to"] as const) {
-    if (query[name] !== undefined && !isInstant(query[name])) {
-      return refuse("bad-request", `"${name}" must be a time such as 2026-11-24T08:00:00Z.`);
+  private timeOf(
+    query: { readonly from?: string; readonly to?: string },
+    defaultMs: number,
+  ): Time | Refusal {
+    for (const name of ["from", "to"] as const) {
+      if (query[name] !== undefined && !isInstant(query[name])) {
+        return refuse("bad-request", `"${name}" must be a time such as 2026-11-24T08:00:00Z.`);
+      }
     }
+    const nowMs = this.member.ports.runtime.clocks().wallMs;
+    const toMs = Math.min(nowMs, query.to === undefined ? nowMs : Date.parse(query.to));
+    const fromMs = query.from === undefined ? toMs - defaultMs : Date.parse(query.from);
+    if (fromMs < toMs) return { fromMs, toMs };
+    return refuse("bad-request", `"from" must be before "to", and not in the future.`);
   }
-  const toMs = Math.min(nowMs, query.to === undefined ? nowMs : Date.parse(query.to));
-  const fromMs = query.from === undefined ? toMs - DAYS_DEFAULT * DAY_MS : Date.parse(query.from);
-  if (fromMs < toMs) return { fromMs, toMs };
-  return refuse("bad-request", `"from" must be before "to", and not in the future.`);
+}
+
+interface Time {
+  readonly fromMs: number;
+  readonly toMs: number;
+}
+
+function instantsOf({ fromMs, toMs }: Time): { readonly from: string; readonly to: string } {
+  return { from: new Date(fromMs).toISOString(), to: new Date(toMs).toISOString() };
 }
 
 const NOT_AT_WORK = refuse("no-mandate", "this server is not at work; ask another");

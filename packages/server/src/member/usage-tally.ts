@@ -7,6 +7,7 @@
  */
 import type { Usage, UsageRow } from "@quorate/protocol";
 import type { JournaledUse } from "../journal/journal.ts";
+import { EndsInOrder } from "./ends-in-order.ts";
 
 /** Beyond these the uses of further keys count in the total alone. */
 export const USAGE_KEYS_MAX = 100_000;
@@ -32,7 +33,7 @@ export class UsageTally {
   private readonly counters = new Map<string, Counter>();
   private readonly total = newCounter();
   private readonly open = new Map<string, Open>();
-  private readonly ends = new EndsInOrder();
+  private readonly ends = new EndsInOrder<Open>();
   private begun = false;
 
   constructor(fromMs: number, toMs: number) {
@@ -90,14 +91,17 @@ export class UsageTally {
       counter.peakSeats = counter.seats;
   }
 
-  private advance(toMs: number): void {
-    for (;;) {
+  /** Ends what ends until then, `most` uses at most; false when there are more. */
+  advance(toMs: number, most = Number.POSITIVE_INFINITY): boolean {
+    for (let ended = 0; ended < most; ended += 1) {
       const first = this.ends.first();
-      if (first === undefined || first.endMs > toMs) return;
+      if (first === undefined || first.endMs > toMs) return true;
+      // What is open when the asked time begins is the least that the peak can be.
       if (first.endMs > this.fromMs) this.begin();
       this.ends.shift();
       if (this.open.get(first.use.session) === first) this.close(first, first.endMs);
     }
+    return false;
   }
 
   private close(opened: Open, atMs: number): void {
@@ -138,44 +142,4 @@ function usageOf(counter: Counter, spanMs: number): Usage {
 
 function rounded(value: number): number {
   return Math.round(value * 1_000) / 1_000;
-}
-
-/** A binary heap: the earliest end first. */
-class EndsInOrder {
-  private readonly heap: Open[] = [];
-
-  first(): Open | undefined {
-    return this.heap[0];
-  }
-
-  push(opened: Open): void {
-    const { heap } = this;
-    let at = heap.length;
-    while (at > 0) {
-      const above = (at - 1) >> 1;
-      const parent = heap[above];
-      if (parent === undefined || parent.endMs <= opened.endMs) break;
-      heap[at] = parent;
-      at = above;
-    }
-    heap[at] = opened;
-  }
-
-  shift(): void {
-    const { heap } = this;
-    const last = heap.pop();
-    if (last === undefined || heap.length === 0) return;
-    let at = 0;
-    for (;;) {
-      const left = 2 * at + 1;
-      const right = left + 1;
-      const isRight = (heap[right]?.endMs ?? Infinity) < (heap[left]?.endMs ?? Infinity);
-      const below = isRight ? right : left;
-      const child = heap[below];
-      if (child === undefined || child.endMs >= last.endMs) break;
-      heap[at] = child;
-      at = below;
-    }
-    heap[at] = last;
-  }
 }
