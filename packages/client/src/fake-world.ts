@@ -226,6 +226,7 @@ export class FakeWorld {
       size: this.servers.length,
       leader: { id: this.leader.id, url: this.leader.url },
       term: 1,
+      leaseMs: 5_000,
       majority: { needed: 1, alive: 1, reached: true },
       members: [],
       store: { name: "fake", id: null, state: "ok" },

@@ -25,13 +25,14 @@ function wireOf(free: Readonly<Record<string, number>>) {
     members: Object.fromEntries(entries),
   };
   const member = { alive: true, mandate: true, state: "up", epoch: 1, priority: 0 };
-  const more = { licenseSequence: 1, sessions: 0 };
+  const more = { licenseSequence: 1, sessions: 0, leaseAgeMs: 0 };
   const pool: PoolAnswer = {
     pool: "p",
     self: "b",
     size: 3,
     leader: null,
     term: 1,
+    leaseMs: 5_000,
     majority: { needed: 2, alive: 3, reached: true },
     members: ["a", "b", "c"].map((id) => ({ id, url: `http://${id}/`, ...member, ...more })),
     store: { name: "fake", id: null, state: "ok" },

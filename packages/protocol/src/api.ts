@@ -79,18 +79,71 @@ export interface AuthorizationRow {
   readonly converted: boolean;
 }
 
+export const AUTHORIZATION_SORTS = [
+  "session",
+  "user",
+  "host",
+  "process",
+  "feature",
+  "member",
+  "grantedAt",
+] as const;
+
+export type AuthorizationSort = (typeof AUTHORIZATION_SORTS)[number];
+
 export interface AuthorizationsQuery {
   readonly feature?: string;
   readonly user?: string;
   readonly host?: string;
+  /** Words; each must be somewhere in user, host, process, feature, version, member or session. */
+  readonly search?: string;
+  /** Default: session. */
+  readonly sort?: AuthorizationSort;
+  /** Default: ascending. */
+  readonly order?: "ascending" | "descending";
   readonly limit?: number;
+  /** The `next` of the page before, which was asked with the same words and order. */
   readonly after?: string;
 }
 
 export interface AuthorizationsPage {
   readonly authorizations: readonly AuthorizationRow[];
+  /** How many there are in all pages together. */
+  readonly found: number;
+  /** How many there are without any condition. */
+  readonly total: number;
   readonly missing: readonly string[];
   readonly next: string | null;
+}
+
+export interface DenialsQuery {
+  /** RFC 3339; default: 7 days before `to`. */
+  readonly from?: string;
+  /** RFC 3339, not included; default: now. The oldest `at` of an answer asks for what was before. */
+  readonly to?: string;
+  readonly feature?: string;
+  readonly user?: string;
+  readonly limit?: number;
+}
+
+export interface DenialRow {
+  /** RFC 3339. */
+  readonly at: string;
+  /** The server that refused it. */
+  readonly member: string;
+  readonly session: string;
+  readonly feature: string;
+  readonly seats: number;
+  /** As the usage history keeps it: without a name, if the servers were told so. */
+  readonly holder: Holder;
+  /** Code of the refusal. */
+  readonly code: string;
+}
+
+export interface DenialsAnswer {
+  /** The newest first. */
+  readonly denials: readonly DenialRow[];
+  readonly missing: readonly string[];
 }
 
 export interface FeatureRow {
@@ -127,6 +180,8 @@ export interface PoolMemberRow {
   readonly priority: number;
   readonly licenseSequence: number | null;
   readonly sessions: number | null;
+  /** Since the answering server last saw its lease renewed; null when it never did. */
+  readonly leaseAgeMs: number | null;
 }
 
 export interface PoolAnswer {
@@ -135,6 +190,8 @@ export interface PoolAnswer {
   readonly size: number;
   readonly leader: { readonly id: string; readonly url: string } | null;
   readonly term: number;
+  /** How long a lease lasts, T. */
+  readonly leaseMs: number;
   readonly majority: { readonly needed: number; readonly alive: number; readonly reached: boolean };
   readonly members: readonly PoolMemberRow[];
   readonly store: { readonly name: string; readonly id: string | null; readonly state: string };
@@ -181,9 +238,75 @@ export interface UsageAnswer {
   readonly missing: readonly string[];
 }
 
+export interface UsageSeriesQuery {
+  /** RFC 3339; default: a day before `to`. */
+  readonly from?: string;
+  /** RFC 3339; default: now. */
+  readonly to?: string;
+  /** Default: an hour. At most `SERIES_STEPS_MAX` of them fit between `from` and `to`. */
+  readonly stepMs?: number;
+  /** Missing: the seats of all features together. */
+  readonly feature?: string;
+}
+
+export interface UsageStep {
+  /** RFC 3339: its beginning. */
+  readonly at: string;
+  /** The most seats that were in use at one moment of it, pool-wide. */
+  readonly peakSeats: number;
+  readonly averageSeats: number;
+  readonly denied: number;
+}
+
+export interface UsageSeriesAnswer {
+  readonly from: string;
+  /** Not after now; the last step may be cut by it. */
+  readonly to: string;
+  readonly stepMs: number;
+  readonly feature: string | null;
+  readonly steps: readonly UsageStep[];
+  /** Servers whose history is not in it, or not all of it. */
+  readonly missing: readonly string[];
+}
+
+/** Steps of one answer: more than a screen shows. */
+export const SERIES_STEPS_MAX = 1_000;
+
 export interface LicenseAnswer {
   readonly sequence: number;
   readonly license: unknown;
+}
+
+/** A license that was in force, or is. */
+export interface LicenseHistoryRow {
+  readonly sequence: number;
+  readonly id: string;
+  readonly customer: string;
+  /** RFC 3339, from the document. */
+  readonly issued: string;
+  /** How many features it has, and how many seats they have together. */
+  readonly features: number;
+  readonly seats: number;
+  /** RFC 3339, by the clock of the server that took it. */
+  readonly installedAt: string;
+  /** The server that took it. */
+  readonly member: string;
+  /** Name of the administrator's token; null: the server brought its own copy when it started. */
+  readonly by: string | null;
+  /** The address it came from; null as above. */
+  readonly from: string | null;
+}
+
+export interface LicenseHistoryAnswer {
+  /** The newest first, the one in force at the top; the pool keeps the last 20. */
+  readonly history: readonly LicenseHistoryRow[];
+}
+
+/** What a server did lately, but for seats that were given or returned. */
+export interface RecentEventsAnswer {
+  readonly member: string;
+  /** The oldest first. */
+  readonly events: readonly MemberEvent[];
 }
 
 export const ROLES = ["client", "viewer", "administrator"] as const;

@@ -66,7 +66,13 @@ export interface Route {
     | "administrator"
     | "login"
     | "member";
-  readonly query?: "AuthorizationsQuery" | "ReleaseQuery" | "UsageQuery" | "NoQuery";
+  readonly query?:
+    | "AuthorizationsQuery"
+    | "DenialsQuery"
+    | "ReleaseQuery"
+    | "UsageQuery"
+    | "UsageSeriesQuery"
+    | "NoQuery";
   readonly body?: SchemaName;
   readonly answers: readonly RouteAnswer[];
   readonly refusals: readonly RefusalCode[];
@@ -165,6 +171,16 @@ export const ROUTES: readonly Route[] = [
     refusals: ["bad-request"],
   },
   {
+    operation: "denials",
+    method: "GET",
+    path: "/v1/denials",
+    summary: "Requests that were refused, pool-wide, from the servers' journals",
+    access: "anyone",
+    query: "DenialsQuery",
+    answers: [{ status: 200, says: "The newest first", schema: "DenialsAnswer" }],
+    refusals: ["bad-request", "busy", "no-mandate"],
+  },
+  {
     operation: "features",
     method: "GET",
     path: "/v1/features",
@@ -222,6 +238,16 @@ export const ROUTES: readonly Route[] = [
     query: "NoQuery",
     answers: [{ status: 200, says: "The license", schema: "LicenseAnswer" }],
     refusals: ["bad-request", "license-invalid", "no-mandate"],
+  },
+  {
+    operation: "licenseHistory",
+    method: "GET",
+    path: "/v1/license/history",
+    summary: "Which licenses were installed, when and by whom",
+    access: "anyone",
+    query: "NoQuery",
+    answers: [{ status: 200, says: "The newest first", schema: "LicenseHistoryAnswer" }],
+    refusals: ["bad-request"],
   },
   {
     operation: "installLicense",
@@ -310,6 +336,18 @@ export const ROUTES: readonly Route[] = [
     refusals: ["unauthorized", "forbidden", "bad-request", "busy", "no-mandate"],
   },
   {
+    operation: "usageSeries",
+    method: "GET",
+    path: "/v1/usage/series",
+    summary: "Use over time, pool-wide, from the servers' journals; nobody's name is in it",
+    access: "anyone",
+    query: "UsageSeriesQuery",
+    answers: [
+      { status: 200, says: "Peak, average and denials a step", schema: "UsageSeriesAnswer" },
+    ],
+    refusals: ["bad-request", "busy", "no-mandate"],
+  },
+  {
     operation: "events",
     method: "GET",
     path: "/v1/events",
@@ -326,6 +364,16 @@ export const ROUTES: readonly Route[] = [
       },
     ],
     refusals: ["busy", "bad-request"],
+  },
+  {
+    operation: "recentEvents",
+    method: "GET",
+    path: "/v1/events/recent",
+    summary: "What this server did lately, as far as it still knows",
+    access: "anyone",
+    query: "NoQuery",
+    answers: [{ status: 200, says: "The oldest first", schema: "RecentEventsAnswer" }],
+    refusals: ["bad-request"],
   },
   ...PEER_KINDS.map(peerRoute),
   {

@@ -18,6 +18,7 @@ import {
 } from "@quorate/core";
 import { Type } from "typebox";
 import type { TSchema } from "typebox";
+import { AUTHORIZATION_SORTS } from "./api.ts";
 
 /** base64url of 32 bytes: a session, and the secret whose hash it is. */
 export const SESSION_PATTERN = "^[A-Za-z0-9_-]{43}$";
@@ -30,9 +31,13 @@ export const VISIBLE_PATTERN = "^[\\x21-\\x7e]+$";
  */
 export const PRINTABLE_PATTERN = "^[^\\p{Cc}\\p{Cs}\\p{Zl}\\p{Zp}\\u202a-\\u202e\\u2066-\\u2069]+$";
 export const NONCE_CHARACTERS_MAX = 256;
-export const MARK_CHARACTERS_MAX = 1_024;
+export const MARK_CHARACTERS_MAX = 2_048;
 export const REASON_CHARACTERS_MAX = 256;
+const SEARCH_CHARACTERS_MAX = 256;
 const INSTANT_CHARACTERS_MAX = 40;
+/** A finer step is nothing that people look at. */
+const STEP_MS_MIN = 1_000;
+const STEP_MS_MAX = 7 * 24 * 3_600_000;
 
 const closed = { additionalProperties: false } as const;
 const session = Type.String({ pattern: SESSION_PATTERN, description: "base64url of 32 bytes" });
@@ -104,6 +109,9 @@ const AuthorizationsQuery = Type.Object(
     feature: Type.Optional(name),
     user: Type.Optional(printable(NAME_CHARACTERS_MAX)),
     host: Type.Optional(printable(NAME_CHARACTERS_MAX)),
+    search: Type.Optional(printable(SEARCH_CHARACTERS_MAX)),
+    sort: Type.Optional(Type.Enum([...AUTHORIZATION_SORTS])),
+    order: Type.Optional(Type.Enum(["ascending", "descending"])),
     limit: Type.Optional(Type.Integer({ minimum: 1, maximum: PAGE_ROWS_MAX })),
     after: Type.Optional(
       Type.String({ pattern: VISIBLE_PATTERN, minLength: 1, maxLength: MARK_CHARACTERS_MAX }),
@@ -194,6 +202,8 @@ const AuthorizationRow = Type.Object({
 
 const AuthorizationsPage = Type.Object({
   authorizations: Type.Array(AuthorizationRow),
+  found: count,
+  total: count,
   missing: Type.Array(Type.String()),
   next: nullable(Type.String()),
 });
@@ -230,6 +240,7 @@ const PoolMemberRow = Type.Object({
   priority: Type.Number(),
   licenseSequence: nullable(count),
   sessions: nullable(count),
+  leaseAgeMs: nullable(Type.Number()),
 });
 
 const PoolAnswer = Type.Object({
@@ -238,6 +249,7 @@ const PoolAnswer = Type.Object({
   size: count,
   leader: nullable(Type.Object({ id: Type.String(), url: Type.String() })),
   term: count,
+  leaseMs: count,
   majority: Type.Object({ needed: count, alive: count, reached: Type.Boolean() }),
   members: Type.Array(PoolMemberRow),
   store: Type.Object({
@@ -277,12 +289,79 @@ const UsageAnswer = Type.Object({
   missing: Type.Array(Type.String()),
 });
 
+const UsageSeriesQuery = Type.Object(
+  {
+    from: Type.Optional(Type.String({ maxLength: INSTANT_CHARACTERS_MAX })),
+    to: Type.Optional(Type.String({ maxLength: INSTANT_CHARACTERS_MAX })),
+    stepMs: Type.Optional(Type.Integer({ minimum: STEP_MS_MIN, maximum: STEP_MS_MAX })),
+    feature: Type.Optional(name),
+  },
+  closed,
+);
+const UsageStep = Type.Object({
+  at: instant,
+  peakSeats: count,
+  averageSeats: Type.Number(),
+  denied: count,
+});
+const UsageSeriesAnswer = Type.Object({
+  from: instant,
+  to: instant,
+  stepMs: count,
+  feature: nullable(Type.String()),
+  steps: Type.Array(UsageStep),
+  missing: Type.Array(Type.String()),
+});
+
+const DenialsQuery = Type.Object(
+  {
+    from: Type.Optional(Type.String({ maxLength: INSTANT_CHARACTERS_MAX })),
+    to: Type.Optional(Type.String({ maxLength: INSTANT_CHARACTERS_MAX })),
+    feature: Type.Optional(name),
+    user: Type.Optional(printable(NAME_CHARACTERS_MAX)),
+    limit: Type.Optional(Type.Integer({ minimum: 1, maximum: PAGE_ROWS_MAX })),
+  },
+  closed,
+);
+const DenialRow = Type.Object({
+  at: instant,
+  member: Type.String(),
+  session: Type.String(),
+  feature: Type.String(),
+  seats: count,
+  holder: AuthorizationRow.properties.holder,
+  code: Type.String(),
+});
+const DenialsAnswer = Type.Object({
+  denials: Type.Array(DenialRow),
+  missing: Type.Array(Type.String()),
+});
+
+const LicenseHistoryRow = Type.Object({
+  sequence: count,
+  id: Type.String(),
+  customer: Type.String(),
+  issued: instant,
+  features: count,
+  seats: count,
+  installedAt: instant,
+  member: Type.String(),
+  by: nullable(Type.String()),
+  from: nullable(Type.String()),
+});
+const LicenseHistoryAnswer = Type.Object({ history: Type.Array(LicenseHistoryRow) });
+
 const LicenseAnswer = Type.Object({ sequence: count, license: Type.Unknown() });
 const LicenseDocument = Type.Object({}, { description: "A license as the vendor signed it" });
 const MemberEvent = Type.Object({
   type: Type.String(),
   at: instant,
   data: Type.Record(Type.String(), Type.Unknown()),
+});
+
+const RecentEventsAnswer = Type.Object({
+  member: Type.String(),
+  events: Type.Array(MemberEvent),
 });
 
 const Problem = Type.Object(
@@ -337,6 +416,9 @@ export const SCHEMAS = {
   AuthorizationsPage,
   AuthorizationsQuery,
   CheckoutBody,
+  DenialRow,
+  DenialsAnswer,
+  DenialsQuery,
   FeatureRow,
   FeaturesAnswer,
   Granted,
@@ -344,6 +426,8 @@ export const SCHEMAS = {
   Holder,
   LicenseAnswer,
   LicenseDocument,
+  LicenseHistoryAnswer,
+  LicenseHistoryRow,
   LoginAnswer,
   LoginBody,
   LoginState,
@@ -356,6 +440,7 @@ export const SCHEMAS = {
   PoolMemberRow,
   Problem,
   Ready,
+  RecentEventsAnswer,
   Released,
   ReleaseQuery,
   ServiceAnswer,
@@ -366,6 +451,9 @@ export const SCHEMAS = {
   UsageAnswer,
   UsageQuery,
   UsageRow,
+  UsageSeriesAnswer,
+  UsageSeriesQuery,
+  UsageStep,
 } as const;
 
 export type SchemaName = keyof typeof SCHEMAS;

@@ -12,6 +12,7 @@ export function member(change: Partial<PoolMemberRow>): PoolMemberRow {
     priority: 0,
     licenseSequence: 1,
     sessions: 0,
+    leaseAgeMs: 300,
     ...change,
   };
 }
@@ -23,6 +24,7 @@ export function pool(change: Partial<PoolAnswer> = {}): PoolAnswer {
     size: 3,
     leader: { id: "a", url: "http://127.0.0.1:7350" },
     term: 1,
+    leaseMs: 5_000,
     majority: { needed: 2, alive: 3, reached: true },
     members: ["a", "b", "c"].map((id) => member({ id })),
     store: { name: "sqlite", id: "x", state: "ok" },

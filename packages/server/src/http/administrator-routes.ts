@@ -83,7 +83,8 @@ export function addAdministratorRoutes(
         // The text as it came: what it says is the member's to judge, signature and all.
         const text = bytesOf(request).toString("utf8");
         const details = { sha256: hash("sha256", text, "hex"), sequence: sequenceIn(request.body) };
-        const install = () => member.installLicense(text);
+        const by = { name: callerOf(request).name, from: request.raw.socket.remoteAddress ?? "" };
+        const install = () => member.installLicense(text, by);
         return answer(reply, await change(request, "license-install", details, install));
       },
     );

@@ -20,6 +20,8 @@ export interface EventStreams {
    * Null when the stream is open; the response then belongs to it. `lastId`: the header Last-Event-ID.
    */
   open(response: ServerResponse, lastId: string | undefined): Refusal | null;
+  /** What happened lately, but for what happens all the time; the oldest first. */
+  recent(): readonly MemberEvent[];
   count(): number;
   close(): void;
 }
@@ -40,6 +42,7 @@ export function createEventStreams(
 ): EventStreams {
   const streams = new Set<ServerResponse>();
   const recent = new RecentEvents(limits.eventsKeptMax);
+  const notable = new NotableEvents();
 
   const write = (text: string): void => {
     for (const response of streams) {
@@ -51,6 +54,7 @@ export function createEventStreams(
     }
   };
   const unsubscribe = subscribe((event) => {
+    notable.add(event);
     const number = recent.add(event);
     if (streams.size > 0) write(recent.text(number, event));
   });
@@ -72,6 +76,7 @@ export function createEventStreams(
       if (lastId !== undefined) response.write(recent.missedAfter(lastId));
       return null;
     },
+    recent: () => notable.list(),
     count: () => streams.size,
     close: () => {
       clearInterval(keepAlive);
@@ -80,6 +85,33 @@ export function createEventStreams(
       streams.clear();
     },
   };
+}
+
+/** A busy member gives and takes thousands of seats a second: nothing else would be left. */
+const FREQUENT: ReadonlySet<string> = new Set(["granted", "released"]);
+const NOTABLE_TYPES_MAX = 64;
+const NOTABLE_OF_A_TYPE_MAX = 20;
+
+/** The latest of each type, so that a flood of denials does not wash away a change of leader. */
+class NotableEvents {
+  private readonly byType = new Map<string, MemberEvent[]>();
+
+  add(event: MemberEvent): void {
+    if (FREQUENT.has(event.type)) return;
+    const known = this.byType.get(event.type);
+    if (known === undefined) {
+      if (this.byType.size < NOTABLE_TYPES_MAX) this.byType.set(event.type, [event]);
+      return;
+    }
+    known.push(event);
+    if (known.length > NOTABLE_OF_A_TYPE_MAX) known.shift();
+  }
+
+  list(): MemberEvent[] {
+    return [...this.byType.values()]
+      .flat()
+      .sort((a, b) => (a.at < b.at ? -1 : a.at > b.at ? 1 : 0));
+  }
 }
 
 /** The latest events, as they were told: they become text only when somebody reads them. */

@@ -3,11 +3,14 @@ import { connect } from "node:net";
 import { isRefusal, refuse } from "@quorate/core";
 import type {
   AuthorizationsPage,
+  DenialsAnswer,
   FeaturesAnswer,
   Granted,
+  LicenseHistoryAnswer,
   MemberEvent,
   PoolAnswer,
   UsageAnswer,
+  UsageSeriesAnswer,
 } from "@quorate/protocol";
 import type { MemberApi } from "../member/api.ts";
 import type { Log } from "../member/ports.ts";
@@ -57,7 +60,11 @@ export function fakeMember(overrides: Partial<MemberApi> = {}): FakeMember {
     features: async () => FEATURES,
     pool: () => POOL,
     usage: async (query) => heard("usage", query, USAGE),
+    usageSeries: async (query) => heard("usageSeries", query, SERIES),
+    denials: async (query) => heard("denials", query, DENIALS),
+    licenseHistory: () => HISTORY,
     license: () => ({ sequence: 7, license: { quorate: 1 } }),
+    // Who it was is the history's, and has its own test.
     installLicense: async (text) => heard("installLicense", text, { sequence: 8, license: {} }),
     lead: async (member) => heard("lead", member, POOL),
     remove: async (member) => heard("remove", member, POOL),
@@ -103,6 +110,8 @@ const PAGE: AuthorizationsPage = {
       converted: false,
     },
   ],
+  found: 1,
+  total: 3,
   missing: ["c"],
   next: null,
 };
@@ -139,12 +148,57 @@ const USAGE: UsageAnswer = {
   missing: ["c"],
 };
 
+const SERIES: UsageSeriesAnswer = {
+  from: "2026-11-24T06:00:00.000Z",
+  to: "2026-11-24T08:00:00.000Z",
+  stepMs: 3_600_000,
+  feature: "cad",
+  steps: [
+    { at: "2026-11-24T06:00:00.000Z", peakSeats: 2, averageSeats: 0.5, denied: 0 },
+    { at: "2026-11-24T07:00:00.000Z", peakSeats: 3, averageSeats: 1.5, denied: 1 },
+  ],
+  missing: [],
+};
+
+const DENIALS: DenialsAnswer = {
+  denials: [
+    {
+      at: "2026-11-24T07:30:00.000Z",
+      member: "a",
+      session: SESSION,
+      feature: "cad",
+      seats: 1,
+      holder: { user: "ana", host: "desk-7" },
+      code: "no-seats",
+    },
+  ],
+  missing: [],
+};
+
+const HISTORY: LicenseHistoryAnswer = {
+  history: [
+    {
+      sequence: 7,
+      id: "L-7",
+      customer: "Acme",
+      issued: "2026-01-01T00:00:00Z",
+      features: 1,
+      seats: 10,
+      installedAt: "2026-11-01T00:00:00.000Z",
+      member: "a",
+      by: "lea",
+      from: "10.0.0.7",
+    },
+  ],
+};
+
 const POOL: PoolAnswer = {
   pool: "acme",
   self: "a",
   size: 3,
   leader: { id: "a", url: "http://127.0.0.1:1" },
   term: 4,
+  leaseMs: 5_000,
   majority: { needed: 2, alive: 3, reached: true },
   members: [
     {
@@ -157,6 +211,7 @@ const POOL: PoolAnswer = {
       priority: 0,
       licenseSequence: 7,
       sessions: 3,
+      leaseAgeMs: 700,
     },
   ],
   store: { name: "memory", id: "x", state: "ok" },

@@ -133,7 +133,8 @@ export function usageOf(state: JournalState, query: UsageQuery): UsageStretch {
     const atMs = rowTimeMs(row);
     if (atMs >= query.toMs) continue;
     if (startMs === null) {
-      if (atMs >= query.fromMs) denied.set(key, (denied.get(key) ?? 0) + 1);
+      const counted = deniedKey(query, key, atMs);
+      if (atMs >= query.fromMs) denied.set(counted, (denied.get(counted) ?? 0) + 1);
     } else if (endMs === null || endMs > query.fromMs) {
       uses.push({ session, key, seats, startMs, endMs });
     }
@@ -143,11 +144,18 @@ export function usageOf(state: JournalState, query: UsageQuery): UsageStretch {
   return { uses, denied: [...denied], next: null };
 }
 
+/** What a refused request is counted by. */
+export function deniedKey(query: UsageQuery, key: string, atMs: number): string {
+  const { stepMs, fromMs } = query;
+  return stepMs === undefined ? key : String(Math.floor((atMs - fromMs) / stepMs));
+}
+
 function matches(row: HistoryRow, query: HistoryQuery): boolean {
   const atMs = rowTimeMs(row);
   return (
     (query.feature === undefined || row.feature === query.feature) &&
     (query.user === undefined || row.holder.user === query.user) &&
+    (query.denied !== true || row.deniedCode !== null) &&
     (query.fromMs === undefined || atMs >= query.fromMs) &&
     (query.toMs === undefined || atMs < query.toMs)
   );

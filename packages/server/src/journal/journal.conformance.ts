@@ -232,12 +232,16 @@ export function journalConformance(name: string, open: () => Promise<JournalUnde
         own = await own.reopen();
         expect(sorted(await own.journal.recover())).toEqual(sorted(recoveredOf(state)));
         const all = { limit: 1_000 };
-        expect(await own.journal.history(all)).toEqual(historyOf(state, all));
+        for (const query of [all, { ...all, denied: true }]) {
+          expect(await own.journal.history(query)).toEqual(historyOf(state, query));
+        }
         const time = { fromMs: NOW_MS + 1, toMs: NOW_MS + 4, after: null };
         for (const by of ["user", "feature", "host"] as const) {
           const usage = await own.journal.usage({ ...time, by });
           const wanted = usageOf(state, { ...time, by });
           expect(listed(usage)).toEqual(listed(wanted));
+          const steps = { ...time, by, stepMs: 2 };
+          expect(listed(await own.journal.usage(steps))).toEqual(listed(usageOf(state, steps)));
         }
       } finally {
         await own.dispose();

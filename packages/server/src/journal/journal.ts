@@ -119,6 +119,8 @@ export interface HistoryRow {
 export interface HistoryQuery {
   readonly feature?: string;
   readonly user?: string;
+  /** True: only requests that were refused. */
+  readonly denied?: boolean;
   /** Rows granted (or refused) at or after `fromMs` and before `toMs`, milliseconds since 1970. */
   readonly fromMs?: number;
   readonly toMs?: number;
@@ -140,6 +142,8 @@ export interface UsageQuery {
   readonly feature?: string;
   readonly fromMs: number;
   readonly toMs: number;
+  /** With it, refused requests are counted by the number of their step since `fromMs` instead of by `by`. */
+  readonly stepMs?: number;
   /** Null: from the oldest row on. */
   readonly after: HistoryPlace | null;
 }

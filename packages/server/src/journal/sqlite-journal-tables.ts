@@ -5,6 +5,7 @@
 import type { DatabaseSync, SQLOutputValue, StatementSync } from "node:sqlite";
 import type { Holder } from "@quorate/protocol";
 import { createHash } from "node:crypto";
+import { deniedKey } from "./journal-state.ts";
 import type {
   HistoryPlace,
   HistoryQuery,
@@ -177,7 +178,8 @@ export function openTables(
         .filter(
           (row) =>
             (query.feature === undefined || row.feature === query.feature) &&
-            (query.user === undefined || row.user === query.user),
+            (query.user === undefined || row.user === query.user) &&
+            (query.denied !== true || row.denied_code !== null),
         )
         .slice(0, query.limit);
       return {
@@ -228,7 +230,9 @@ function usageStretch(rows: readonly Row[], query: UsageQuery): Omit<UsageStretc
     const { session, seats, granted_at: startMs, ended_at: endMs } = row;
     const key = String(row[query.by]);
     if (startMs === null) {
-      if (Number(row.at) >= query.fromMs) denied.set(key, (denied.get(key) ?? 0) + 1);
+      const atMs = Number(row.at);
+      const counted = deniedKey(query, key, atMs);
+      if (atMs >= query.fromMs) denied.set(counted, (denied.get(counted) ?? 0) + 1);
     } else if (endMs === null || Number(endMs) > query.fromMs) {
       uses.push({ session, key, seats, startMs, endMs });
     }

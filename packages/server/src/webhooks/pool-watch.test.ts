@@ -8,7 +8,7 @@ const DAY_MS = 24 * 3_600_000;
 
 function memberRow(id: string, more: Partial<PoolMemberRow> = {}): PoolMemberRow {
   const row = { id, url: `http://${id}`, alive: true, mandate: true, state: "active", epoch: 1 };
-  return { ...row, priority: 0, licenseSequence: 1, sessions: 0, ...more };
+  return { ...row, priority: 0, licenseSequence: 1, sessions: 0, leaseAgeMs: 0, ...more };
 }
 
 function featureRow(inUse: number, more: Partial<FeatureRow> = {}): FeatureRow {
@@ -42,6 +42,7 @@ class Seen implements WatchedMember {
       size: 3,
       leader: this.leader === "" ? null : { id: this.leader, url: "" },
       term: 1,
+      leaseMs: 5_000,
       majority: { needed: 2, alive, reached: alive >= 2 },
       members: this.members,
       store: { name: "memory", id: null, state: "ok" },
