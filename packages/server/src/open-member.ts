@@ -8,7 +8,7 @@
  *   <data>/journal.db                authorizations and usage history
  */
 import type { KeyObject } from "node:crypto";
-import { statSync } from "node:fs";
+import { existsSync, statSync } from "node:fs";
 import { join } from "node:path";
 import type { MemberCertificate } from "@quorate/protocol";
 import { shortestLeaseMs } from "@quorate/core";
@@ -25,9 +25,12 @@ import { createMemberTokens } from "./keys/member-tokens.ts";
 import { sign } from "./keys/node-keys.ts";
 import { Member } from "./member/member.ts";
 import type { Log } from "./member/ports.ts";
+import { moveStore } from "./member/store-move.ts";
 import { createLatencies, measuredJournal, measuredStore } from "./measured-ports.ts";
 import { createRuntime } from "./runtime.ts";
 import { type StoreChoice, openStore } from "./store/open-store.ts";
+import { openSqliteStore } from "./store/sqlite-store.ts";
+import type { Store } from "./store/store.ts";
 import { watchPool } from "./webhooks/pool-watch.ts";
 import { createWebhooks, type WebhookTarget } from "./webhooks/webhooks.ts";
 
@@ -45,6 +48,8 @@ export interface OpenMemberOptions {
   /** What others call; null: the address it listens on. */
   readonly advertise: string | null;
   readonly store: StoreChoice;
+  /** The SQLite file that the pool's store is moved from, once; null or missing: it is where it was. */
+  readonly storeFrom?: string | null;
   readonly priority: number;
   readonly leaseMs: number;
   readonly adminToken: string | null;
@@ -101,6 +106,13 @@ export async function openMember(options: OpenMemberOptions): Promise<OpenMember
     await journal.close();
     throw error;
   });
+  const storeFrom = options.storeFrom ?? null;
+  if (storeFrom !== null) {
+    await movedFrom(storeFrom, plainStore).catch(async (error: unknown) => {
+      await Promise.all([journal.close(), plainStore.close()]);
+      throw error;
+    });
+  }
   const store = measuredStore(plainStore, latencies);
   const least = shortestLeaseMs(options.leaseMs, store.failoverGapMs);
   if (least !== null) {
@@ -218,6 +230,18 @@ export async function openMember(options: OpenMemberOptions): Promise<OpenMember
       await close();
     },
   };
+}
+
+async function movedFrom(file: string, to: Store): Promise<void> {
+  // Opening makes a file that is missing.
+  if (!existsSync(file)) throw new ForPeople(`there is no ${file}; leave --store-from out`);
+  const from = await openSqliteStore(file);
+  try {
+    const runtime = createRuntime();
+    await moveStore(from, to, () => runtime.nonce());
+  } finally {
+    await from.close();
+  }
 }
 
 /** A copy of a file has another inode than the file, wherever it was copied to. */

@@ -3,7 +3,16 @@
  * (on loopback, where ports stand in for machines), backup and restore, two of three lost, one machine to three.
  */
 import { execFileSync, spawnSync } from "node:child_process";
-import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  copyFileSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
+import { heartbeatMs } from "@quorate/core";
 import { createServer, type AddressInfo } from "node:net";
 import { once } from "node:events";
 import { tmpdir } from "node:os";
@@ -55,18 +64,32 @@ describe.skipIf(isSkipped())("operating", { timeout: TEST_MS_MAX, concurrent: tr
     await site.holdsASeat();
   });
 
-  test("from one machine to three", async () => {
+  test("from one machine to three, with every seat in use", async () => {
     await using site = await Site.make(["a", "b", "c"]);
     await site.sign(2, 3);
     await site.sign(1, 1);
-    site.launch("a", [], `sqlite:${site.at("store.db")}`);
+    const before = `sqlite:${site.at("store.db")}`;
+    site.launch("a", [], before);
     await site.ready("a");
-    await site.holdsASeat();
+    const programs = Array.from({ length: SEATS }, () => site.program());
+    await waitFor("every seat is in use", () => site.running() === SEATS, READY_MS_MAX);
     await site.stop("a");
-    for (const id of site.ids) site.launch(id, ["--license", site.at("license-2.json")]);
-    await waitFor("a server asks for a rebuild", () => site.asksForRebuild(), READY_MS_MAX);
-    await site.quorate("pool", "rebuild", "--yes", ...site.asAdministrator);
-    await site.holdsASeat(REBUILD_MS);
+    site.launch("a", ["--store-from", before], site.managed(["a"]));
+    await site.ready("a");
+    const larger = ["--license", site.at("license-2.json")];
+    site.launch("b", [...larger, "--etcd-replaces", "b"], site.managed(["a", "b"]));
+    await site.ready("b");
+    site.launch("c", [...larger, "--etcd-replaces", "c"], site.managed(["a", "b", "c"]));
+    await site.ready("c");
+    // From now on any one of them may die.
+    await site.stop("a");
+    await site.serveAll(programs);
+    writeFileSync(site.at("done"), "");
+    for (const program of programs) {
+      expect(await program.ended(), program.stderr).toBe(0);
+      expect(program.stderr).not.toContain("lost");
+    }
+    await site.holdsASeat();
   });
 });
 
@@ -302,6 +325,26 @@ class Site implements AsyncDisposable {
     const seat = ["--servers", servers, "--feature", "cad", "--wait", `${timeoutMs / 1_000}s`];
     const program = cli(["run", ...seat, "--", "true"], { QUORATE_CA: this.at("ca.pem") });
     expect(await program.ended(timeoutMs + READY_MS_MAX), program.stderr).toBe(0);
+  }
+
+  /** A protected program, at work until the file `done` is there; it says so with a file of its own. */
+  program(): Program {
+    const servers = this.ids.map((id) => this.urlOf(id)).join(",");
+    const seat = ["--servers", servers, "--feature", "cad", "--wait", "60s"];
+    const work = `touch running-$$; until [ -e done ]; do sleep 0.1; done`;
+    const words = ["run", ...seat, "--", "sh", "-c", `cd ${this.folder}; ${work}`];
+    return cli(words, { QUORATE_CA: this.at("ca.pem") });
+  }
+
+  running(): number {
+    return readdirSync(this.folder).filter((name) => name.startsWith("running-")).length;
+  }
+
+  /** Each heartbeat since now was answered: two intervals without a warning. */
+  async serveAll(programs: readonly Program[]): Promise<void> {
+    const untilMs = performance.now() + 2 * heartbeatMs(LIFE_MS);
+    await waitFor("two heartbeats", () => performance.now() > untilMs, READY_MS_MAX);
+    for (const program of programs) expect(program.runs, program.stderr).toBe(true);
   }
 
   etcdData(id: string): string {

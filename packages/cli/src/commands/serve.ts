@@ -20,7 +20,7 @@ import { idOfHost } from "./member.ts";
 import { type GuardFlags, guardFrom, guardOptions } from "./guard-options.ts";
 import { type ObserveFlags, observeFrom, observeOptions } from "./observe-options.ts";
 import { type RunningStore, startStore } from "./managed-store.ts";
-import { type StoreFlags, storeOptions } from "./store-option.ts";
+import { storeFileToMove, type StoreFlags, storeOptions } from "./store-option.ts";
 import { adminTokenFrom } from "../servers.ts";
 
 /** Built by Vite; a server without it serves everything else. */
@@ -95,6 +95,7 @@ async function serve(flags: ServeFlags): Promise<void> {
   const folder = openMemberFolder(flags.data, flags.id ?? null, idOfHost(hostname()));
   tellWarnings(folder.warnings);
   const log = pino({ base: { member: folder.id } }, pino.destination({ fd: 2, sync: true }));
+  const storeFrom = storeFileToMove(flags);
   const store = await startStore(flags, folder.id, (sentence) => log.warn(sentence));
   let opened: OpenMember;
   try {
@@ -110,6 +111,7 @@ async function serve(flags: ServeFlags): Promise<void> {
       port,
       advertise: flags.advertise?.replace(/\/+$/, "") ?? null,
       store: store.choice,
+      storeFrom,
       priority: flags.priority,
       leaseMs: flags.leaseMs,
       adminToken,

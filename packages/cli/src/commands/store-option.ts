@@ -12,6 +12,7 @@ import { Failure } from "../failure.ts";
 export interface StoreFlags {
   readonly data: string;
   readonly store?: string;
+  readonly storeFrom?: string;
   readonly etcdCa?: string;
   readonly etcdCert?: string;
   readonly etcdKey?: string;
@@ -27,6 +28,10 @@ export function storeOptions(command: Command): Command {
     .option(
       "--store <KIND:WHERE>",
       "what the pool's servers share: sqlite:FILE on one machine; on several etcd:URL,URL,… or, with an etcd member that the server starts itself, etcd+managed:ID=https://HOST:2380,… (default: sqlite, <data>/store.db)",
+    )
+    .option(
+      "--store-from <sqlite:FILE>",
+      "move the pool's store from that file into --store etcd…, with every session; all its servers must be stopped. Does nothing once that is done",
     )
     .option("--etcd-ca <FILE>", "certificate of the authority that signed etcd's, in PEM")
     .option("--etcd-cert <FILE>", "certificate to show to etcd, in PEM")
@@ -64,6 +69,19 @@ export function storeFrom(flags: StoreFlags): StoreChoice {
     );
   }
   return { kind: "sqlite", file: resolve(match[1]) };
+}
+
+/** The file that the store is moved from; null: it is not moved. */
+export function storeFileToMove({ store = "", storeFrom }: StoreFlags): string | null {
+  if (storeFrom === undefined) return null;
+  const match = /^sqlite:(.+)$/.exec(storeFrom);
+  if (match?.[1] === undefined || !store.startsWith("etcd")) {
+    throw new Failure(
+      "--store-from sqlite:FILE needs --store etcd:… or etcd+managed:…",
+      EXIT.usage,
+    );
+  }
+  return resolve(match[1]);
 }
 
 function etcdOptions(flags: StoreFlags) {

@@ -59,7 +59,8 @@ export interface Process {
 
 export class Pool {
   readonly time = new VirtualTime();
-  readonly backing = new MemoryStore();
+  /** What the next processes share. */
+  backing = new MemoryStore();
   /** Members that the others cannot call, nor they them. */
   readonly unreachable = new Set<string>();
   private readonly running = new Map<string, Process>();
