@@ -200,7 +200,8 @@ export async function openMember(options: OpenMemberOptions): Promise<OpenMember
             peers.useTls(material);
             options.log.info("the certificate was renewed");
           },
-          onTrouble: (sentence) => member.setAlarm("certificate", sentence),
+          // Of another name than the alarm about the certificate by the pool's key: neither must clear the other.
+          onTrouble: (sentence) => member.setAlarm("tls-certificate", sentence),
         });
 
   let closing: Promise<void> | null = null;

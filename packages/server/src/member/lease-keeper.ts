@@ -44,6 +44,7 @@ export const ANOTHER_LIVES =
 const EPOCHS_KEPT_MAX = 32;
 const UNREACHABLE_MS = 1_000;
 const RETRY_MS = 50;
+const AWAY_ALARM = "store-away";
 
 type Phase = "starting" | "waiting" | "active" | "ended";
 
@@ -62,6 +63,8 @@ export class LeaseKeeper {
   private renewing: Promise<void> | null = null;
   private takeOverAtMs: number | null = null;
   private mark = "";
+  /** The store has not taken a renewal since the lease is over, and that was told. */
+  private awayTold = false;
   /** The own record at the end of the wait of the start. */
   private waitedFor: MemberRecord | null = null;
   /** Set while the store is not the one it was: nothing is granted. */
@@ -339,6 +342,7 @@ export class LeaseKeeper {
     const outcome = await state.transact({ compare, puts, reads: this.reads() });
     if (outcome.outcome === "unknown") {
       this.pending.set(nonce, sent);
+      this.tellAway(outcome.reason);
       ports.runtime.after(RETRY_MS, () => void this.renew());
       return false;
     }
@@ -346,10 +350,22 @@ export class LeaseKeeper {
     if (outcome.outcome === "applied") {
       this.pending.clear();
       this.renewalSent = sent;
+      this.awayTold = false;
+      this.member.clearAlarm(AWAY_ALARM);
       this.onRenewed();
       return false;
     }
     return this.lookAtOwn();
+  }
+
+  /** Once the lease is over; in the words of its beginning, because they change with each address that is tried. */
+  private tellAway(reason: string): void {
+    if (!this.renewalIsLate() || this.awayTold) return;
+    this.awayTold = true;
+    this.member.alarm(
+      AWAY_ALARM,
+      `this server grants nothing: its lease could not be renewed in the store: ${reason}`,
+    );
   }
 
   /** Retirements of silent members and the take-over of an ended leadership, in the same write. */
