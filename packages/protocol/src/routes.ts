@@ -326,6 +326,26 @@ export const ROUTES: readonly Route[] = [
     refusals: ["csrf", "forbidden"],
   },
   {
+    operation: "loginAtIssuer",
+    method: "GET",
+    path: `${LOGIN_PATH}/oidc`,
+    summary: "Send a browser to the issuer to log in, where the pool has one",
+    access: "anyone",
+    answers: [{ status: 302, says: "To the issuer" }],
+    refusals: ["forbidden", "busy"],
+  },
+  {
+    operation: "loginFromIssuer",
+    method: "GET",
+    path: `${LOGIN_PATH}/oidc/callback`,
+    summary: "Where the issuer sends the browser back to",
+    access: "anyone",
+    answers: [
+      { status: 303, says: "Logged in, to the console; or not, with the code as login-refused" },
+    ],
+    refusals: ["bad-request", "unauthorized", "forbidden", "busy", "internal-error"],
+  },
+  {
     operation: "usage",
     method: "GET",
     path: "/v1/usage",

@@ -1,6 +1,7 @@
 /** One member of a Quorate pool, as a library. */
 export { FolderLockedError } from "./journal/sqlite-journal.ts";
 export type { Door } from "./http/access.ts";
+export type { OidcOptions } from "./http/oidc-issuer.ts";
 export type { ClientAuth, TlsFiles } from "./http/tls.ts";
 export { JournalFailedError } from "./journal/journal.ts";
 export { openMember, type OpenMember, type OpenMemberOptions } from "./open-member.ts";

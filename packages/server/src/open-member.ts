@@ -15,6 +15,7 @@ import { shortestLeaseMs } from "@quorate/core";
 import { openAuditLog } from "./audit/audit-log.ts";
 import type { Door } from "./http/access.ts";
 import { createHttpServer } from "./http/http-server.ts";
+import type { OidcOptions } from "./http/oidc-issuer.ts";
 import { createPeers } from "./http/peer-client.ts";
 import { readTls, type TlsFiles, watchTls } from "./http/tls.ts";
 import { openSqliteJournal } from "./journal/sqlite-journal.ts";
@@ -56,6 +57,8 @@ export interface OpenMemberOptions {
   /** Who may check out, and who may read; missing: whoever reaches this server. */
   readonly clients?: Door;
   readonly readers?: Door;
+  /** Who logs people in beside the pool's tokens; null or missing: nobody. */
+  readonly oidc?: OidcOptions | null;
   /** Where the built web console is; null: none is served. */
   readonly consoleFolder?: string | null;
   /** Null or missing: what travels can be read and changed on its way. */
@@ -177,6 +180,7 @@ export async function openMember(options: OpenMemberOptions): Promise<OpenMember
     tokens: member.tokens,
     clients: options.clients ?? "open",
     readers: options.readers ?? "open",
+    oidc: options.oidc ?? null,
     log: options.log,
     host: options.host,
     port: options.port,

@@ -80,6 +80,6 @@ function tlsFrom(flags: GuardFlags): TlsFiles | null {
   return { cert: tlsCert, key: tlsKey, ca: tlsCa ?? null, clientAuth: tlsClientAuth };
 }
 
-function isLoopback(host: string): boolean {
+export function isLoopback(host: string): boolean {
   return host === "localhost" || host === "::1" || (isIP(host) === 4 && host.startsWith("127."));
 }

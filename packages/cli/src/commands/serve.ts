@@ -19,6 +19,7 @@ import { whole } from "../option-values.ts";
 import { idOfHost } from "./member.ts";
 import { type GuardFlags, guardFrom, guardOptions } from "./guard-options.ts";
 import { type ObserveFlags, observeFrom, observeOptions } from "./observe-options.ts";
+import { type OidcFlags, oidcFrom, oidcOptions } from "./oidc-options.ts";
 import { type RunningStore, startStore } from "./managed-store.ts";
 import { storeFileToMove, type StoreFlags, storeOptions } from "./store-option.ts";
 import { adminTokenFrom } from "../servers.ts";
@@ -29,7 +30,7 @@ const LEASE_MS_DEFAULT = 5_000;
 const LEASE_MS_MAX = 600_000;
 const PRIORITY_MAX = 1_000;
 
-interface ServeFlags extends StoreFlags, GuardFlags, ObserveFlags {
+interface ServeFlags extends StoreFlags, GuardFlags, OidcFlags, ObserveFlags {
   readonly listen: { readonly host: string; readonly port: number };
   readonly advertise?: string;
   readonly id?: string;
@@ -57,7 +58,7 @@ export function serveCommand(program: Command): void {
       "--license <FILE>",
       "license to bring to the pool; later ones: quorate license install",
     );
-  observeOptions(guardOptions(storeOptions(command)))
+  observeOptions(oidcOptions(guardOptions(storeOptions(command))))
     .option(
       "--priority <N>",
       "who leads when a choice is to be made: the highest",
@@ -80,6 +81,7 @@ export function serveCommand(program: Command): void {
 async function serve(flags: ServeFlags): Promise<void> {
   const { host, port } = flags.listen;
   const guard = guardFrom(flags, host);
+  const oidc = oidcFrom(flags);
   const observe = observeFrom(flags);
   const vendorKey = vendorKeyFrom(flags.vendorKey);
   if (vendorKey === null) {
@@ -117,6 +119,7 @@ async function serve(flags: ServeFlags): Promise<void> {
       adminToken,
       consoleFolder: CONSOLE_FOLDER,
       ...guard,
+      oidc,
       ...observe,
       log: {
         info: (message, fields) => log.info(fields ?? {}, message),

@@ -7,13 +7,14 @@
  * Members are not here: they sign what they say (`peer-envelope.ts`).
  */
 import { hash, timingSafeEqual } from "node:crypto";
-import type { IncomingMessage } from "node:http";
 import { type Refusal, refuse } from "@quorate/core";
 import type { Role } from "@quorate/protocol";
 import type { StoredToken, TokenBook } from "../member/token-keeper.ts";
 import type { Guesses } from "./address-limits.ts";
+import { ISSUER_SILENT } from "./oidc-issuer.ts";
+import type { OidcBearer } from "./oidc-bearer.ts";
 import { bearsCsrf, type LoginHolder, type Logins } from "./logins.ts";
-import { rawHeader } from "./raw-header.ts";
+import { rawHeader, type RequestHead } from "./raw-header.ts";
 
 export interface Caller {
   readonly name: string;
@@ -34,21 +35,23 @@ export interface AccessOptions {
   readonly guesses?: Guesses;
   /** Browsers that are logged in. Missing: there are none. */
   readonly logins?: Logins;
+  /** Tokens of an issuer. Missing: none count. */
+  readonly bearer?: OidcBearer | null;
   /** Whether a page of another site makes the browser send this: then its cookie counts for nothing. */
-  readonly isForeign?: (request: IncomingMessage) => boolean;
+  readonly isForeign?: (request: RequestHead) => boolean;
   readonly nowMs?: () => number;
 }
 
 export interface Access {
   /** Null: clients are open, and the hot path has nothing to ask. */
-  readonly client: ((request: IncomingMessage) => Refusal | null) | null;
+  readonly client: ((request: RequestHead) => Refusal | null) | null;
   /** `path` as the table of routes has it. */
-  reader(request: IncomingMessage, path: string): Refusal | null;
-  administrator(request: IncomingMessage): Caller | Refusal;
+  reader(request: RequestHead, path: string): Refusal | null;
+  administrator(request: RequestHead): Caller | Refusal;
   /** Whether there is anything that says who asks: a token, or the cookie of a login. */
-  readonly bringsProof: (request: IncomingMessage) => boolean;
+  readonly bringsProof: (request: RequestHead) => boolean;
   /** Who may log in with this token. Each wrong one counts as a guess. */
-  holderOf(request: IncomingMessage, token: string): LoginHolder | Refusal;
+  holderOf(request: RequestHead, token: string): LoginHolder | Refusal;
 }
 
 /** `qrt_<id>_<secret>`, so that a token that lies around is recognised for what it is. */
@@ -74,13 +77,15 @@ export function createAccess(options: AccessOptions): Access {
   const isOver = ({ expiresAt }: StoredToken): boolean =>
     expiresAt !== null && Date.parse(expiresAt) <= nowMs();
 
-  const callerOf = (request: IncomingMessage): Caller | Refusal => {
+  const callerOf = (request: RequestHead): Caller | Refusal => {
     const authorization = rawHeader(request, "authorization");
     if (authorization === undefined) return browserOf(request) ?? TOKEN_MISSING;
     const token = BEARER.exec(authorization)?.[1];
     if (token === undefined) return TOKEN_MISSING;
     const id = TOKEN.exec(token)?.[1];
     if (id === undefined) {
+      const known = options.bearer?.callerOf(token) ?? null;
+      if (known !== null) return known;
       if (expected === null) return NO_TOKEN_CONFIGURED;
       // Only here is a guess worth trying: this token is of a person's making, the others are 32 random bytes.
       const slowed = guesses?.refusal(request) ?? null;
@@ -96,7 +101,7 @@ export function createAccess(options: AccessOptions): Access {
   };
 
   /** Null: no cookie, or none of a login that is still good. */
-  const browserOf = (request: IncomingMessage): Caller | Refusal | null => {
+  const browserOf = (request: RequestHead): Caller | Refusal | null => {
     const login = logins?.of(request) ?? null;
     if (login === null) return null;
     if (isForeign(request)) return FOREIGN;
@@ -106,7 +111,7 @@ export function createAccess(options: AccessOptions): Access {
   };
 
   const allowed = (
-    request: IncomingMessage,
+    request: RequestHead,
     roles: readonly Role[],
     refusal: Refusal,
   ): Refusal | null => {
@@ -132,13 +137,15 @@ export function createAccess(options: AccessOptions): Access {
       return allowed(request, roles, NOT_A_VIEWER);
     },
     administrator: (request) => {
-      if (expected === null && tokens === null) return NO_TOKEN_CONFIGURED;
+      if (expected === null && tokens === null && options.bearer == null) {
+        return NO_TOKEN_CONFIGURED;
+      }
       const caller = callerOf(request);
       if ("refused" in caller) return caller;
       return caller.role === "administrator" ? caller : NOT_AN_ADMINISTRATOR;
     },
     bringsProof: (request) =>
-      rawHeader(request, "authorization") !== undefined || (logins?.of(request) ?? null) !== null,
+      rawHeader(request, "authorization") !== undefined || logins?.isClaimed(request) === true,
     holderOf: (request, token) => {
       const id = TOKEN.exec(token)?.[1];
       const known = id === undefined ? null : storedFor(id, token);
@@ -165,11 +172,11 @@ export function createAccess(options: AccessOptions): Access {
 
 /** Who has to wait for its own guesses is told so, and not that the server is at its end. */
 export function doorStatus(refusal: Refusal): number | undefined {
-  return refusal.refused === "busy" ? 429 : undefined;
+  return refusal.refused === "busy" && refusal !== ISSUER_SILENT ? 429 : undefined;
 }
 
 /** A certificate that TLS has verified is as good as a client's token. */
-function hasCertificate({ socket }: IncomingMessage): boolean {
+function hasCertificate({ socket }: RequestHead): boolean {
   return "authorized" in socket && socket.authorized === true;
 }
 

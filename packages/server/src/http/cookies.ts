@@ -1,12 +1,11 @@
 /** Cookies as RFC 6265 has them, as far as one is needed here: one secret under one name. */
-import type { IncomingMessage } from "node:http";
-import { rawHeader } from "./raw-header.ts";
+import { rawHeader, type RequestHead } from "./raw-header.ts";
 
 /**
  * The value of the cookie; null when there is none. Two of one name are none: a page on a neighbouring host can put
  * one in front of ours, and nobody can tell them apart.
  */
-export function cookieIn(request: IncomingMessage, name: string): string | null {
+export function cookieIn(request: RequestHead, name: string): string | null {
   const header = rawHeader(request, "cookie");
   if (header === undefined) return null;
   let found: string | null = null;
@@ -19,17 +18,21 @@ export function cookieIn(request: IncomingMessage, name: string): string | null 
   return found;
 }
 
-/** A `Set-Cookie` that no script can read and no other site can make a browser send; 0 seconds: it is taken away. */
+/**
+ * A `Set-Cookie` that no script can read and no other site can make a browser send; `Lax`: unless it sends the whole
+ * browser here. 0 seconds: it is taken away.
+ */
 export function cookieText(
   name: string,
   value: string,
   seconds: number,
   isSecure: boolean,
+  sameSite: "Strict" | "Lax" = "Strict",
 ): string {
-  const bounds = `HttpOnly; SameSite=Strict; Path=/; Max-Age=${seconds}`;
+  const bounds = `HttpOnly; SameSite=${sameSite}; Path=/; Max-Age=${seconds}`;
   return `${name}=${value}; ${bounds}${isSecure ? "; Secure" : ""}`;
 }
 
-export function isEncrypted({ socket }: IncomingMessage): boolean {
+export function isEncrypted({ socket }: RequestHead): boolean {
   return "encrypted" in socket && socket.encrypted === true;
 }

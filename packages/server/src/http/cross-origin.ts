@@ -7,7 +7,7 @@
  */
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { PoolAnswer } from "@quorate/protocol";
-import { rawHeader } from "./raw-header.ts";
+import { rawHeader, type RequestHead } from "./raw-header.ts";
 
 /** A pool's URLs change when a server is replaced; a browser's requests come several a second. */
 const ORIGINS_KEPT_MS = 1_000;
@@ -57,7 +57,7 @@ export function crossOriginOf(isOfPool: PoolOrigins): CrossOrigin {
  * Whether the page that makes the browser send this is neither this member's own nor the pool's. Behind a proxy the
  * page has the proxy's name, which is the request's `Host`; whether TLS ends there cannot be seen from here.
  */
-export function isForeignTo(isOfPool: PoolOrigins): (request: IncomingMessage) => boolean {
+export function isForeignTo(isOfPool: PoolOrigins): (request: RequestHead) => boolean {
   return (request) => {
     const origin = rawHeader(request, "origin");
     if (origin === undefined) return rawHeader(request, "sec-fetch-site") === "cross-site";

@@ -40,6 +40,9 @@ import { addLoginRoutes } from "./login-routes.ts";
 import { createLogins } from "./logins.ts";
 import { createMetrics } from "./metrics.ts";
 import { addPeerRoutes } from "./peer-routes.ts";
+import { createOidcBearer } from "./oidc-bearer.ts";
+import { createIssuer, type OidcOptions } from "./oidc-issuer.ts";
+import { createOidcLogin, OIDC_CALLBACK_PATH, OIDC_LOGIN_PATH } from "./oidc-login.ts";
 import {
   INTERNAL_ERROR,
   problemReply,
@@ -58,6 +61,8 @@ export interface HttpServerOptions {
   readonly member: MemberApi;
   /** Null: nobody is an administrator over HTTP. */
   readonly adminToken: string | null;
+  /** Who logs people in beside the pool's tokens; null or missing: nobody. */
+  readonly oidc?: OidcOptions | null;
   /** Where changes are noted; null or missing: nowhere. */
   readonly audit?: AuditLog | null;
   /** Further tokens, pool-wide. Null or missing: there are none. */
@@ -98,7 +103,10 @@ export async function createHttpServer(options: HttpServerOptions): Promise<Http
   const logins = createLogins();
   const isOfPool = poolOriginsOf(() => member.pool());
   const isForeign = isForeignTo(isOfPool);
+  const issuer = options.oidc == null ? null : createIssuer(options.oidc);
+  const bearer = issuer === null ? null : createOidcBearer(issuer);
   const access = createAccess({
+    bearer,
     guesses: addresses.guesses,
     logins,
     isForeign,
@@ -146,9 +154,16 @@ export async function createHttpServer(options: HttpServerOptions): Promise<Http
         if (excess !== null) {
           tally.refused(excess.refused);
           sendProblem(response, excess, 429);
-        } else if (!crossOrigin(request, response) && !hotPath(request, response)) {
-          handler(request, response);
+          return;
         }
+        const answer = (): void => {
+          if (crossOrigin(request, response) || hotPath(request, response)) return;
+          handler(request, response);
+        };
+        const checked = bearer?.prepare(request) ?? null;
+        if (checked === null) answer();
+        // Whoever is gone by then needs no answer.
+        else void checked.then(() => response.destroyed || answer());
       });
       return server;
     },
@@ -206,6 +221,7 @@ export async function createHttpServer(options: HttpServerOptions): Promise<Http
     return sendRefusal(reply, INTERNAL_ERROR);
   });
 
+  const ownUrl = (): string => member.pool().members.find(({ id }) => id === member.id)?.url ?? "";
   const more = options.metrics ?? [];
   const metrics = createMetrics({ member, tally, streams, lagMs, more });
   const files = readConsole(options.consoleFolder ?? null);
@@ -217,6 +233,7 @@ export async function createHttpServer(options: HttpServerOptions): Promise<Http
     audited,
     audit: options.audit ?? null,
     readers: options.readers ?? "open",
+    oidc: issuer === null ? null : createOidcLogin(issuer, ownUrl, log),
     log,
     sendRefusal,
   });
@@ -268,6 +285,8 @@ const PUBLIC_PATHS: ReadonlySet<string> = new Set([
   "/readyz",
   "/openapi.json",
   "/v1/login",
+  OIDC_LOGIN_PATH,
+  OIDC_CALLBACK_PATH,
 ]);
 
 const HOST_MISSING = refuse("bad-request", "The header Host is missing.");

@@ -110,6 +110,8 @@ describe("logging in", () => {
     expect(out.headers.get("set-cookie")).toMatch(/^quorate_login_\d+=; .*Max-Age=0/);
     expect((await state(reads)).body).toMatchObject({ role: null });
     expect(await rebuild({ Cookie: cookie, "Quorate-CSRF": csrf })).toEqual([401, "unauthorized"]);
+    const revoked = await ask(`${url}/v1/authorizations/${SESSION}`, "DELETE", changes);
+    expect(revoked.status).toBe(401);
     expect((await ask(`${url}/v1/login`, "DELETE")).status).toBe(204);
   });
 

@@ -6,7 +6,7 @@
  * able to fill the disk.
  */
 import type { IncomingMessage } from "node:http";
-import type { FastifyInstance, FastifyReply } from "fastify";
+import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { BODY_BYTES_MAX, isRefusal, type Refusal, refuse } from "@quorate/core";
 import { LOGIN_PATH, SCHEMAS } from "@quorate/protocol";
 import type { LoginAnswer, LoginBody, LoginState, LoginWays } from "@quorate/protocol";
@@ -14,8 +14,10 @@ import type { AuditLog } from "../audit/audit-log.ts";
 import type { Audited } from "../audit/audited.ts";
 import type { Log } from "../member/ports.ts";
 import { type Access, doorStatus, FOREIGN } from "./access.ts";
+import { wantsPage } from "./console-files.ts";
 import { bearsCsrf, type Login, type LoginHolder, type Logins } from "./logins.ts";
 import type { SendRefusal } from "./problem-replies.ts";
+import { OIDC_CALLBACK_PATH, OIDC_LOGIN_PATH, type OidcLogin } from "./oidc-login.ts";
 import { createRate } from "./rate.ts";
 
 export interface LoginRoutesOptions {
@@ -27,6 +29,8 @@ export interface LoginRoutesOptions {
   /** Null: nothing is noted. */
   readonly audit: AuditLog | null;
   readonly readers: LoginWays["readers"];
+  /** Null: there is no issuer. */
+  readonly oidc: OidcLogin | null;
   readonly log: Log;
   readonly sendRefusal: SendRefusal;
 }
@@ -37,13 +41,13 @@ const LOGINS_PER_MINUTE_MAX = 30;
 const FAILURES_NOTED_PER_MINUTE_MAX = 30;
 
 export function addLoginRoutes(app: FastifyInstance, options: LoginRoutesOptions): void {
-  const { access, logins, isForeign, readers, sendRefusal } = options;
+  const { access, logins, isForeign, readers, oidc, sendRefusal } = options;
   const begin = createBegin(options);
   const failed = createFailed(options.audit, options.log);
 
   app.get(LOGIN_PATH, { schema: { querystring: SCHEMAS.NoQuery } }, (request, reply) => {
     const login = isForeign(request.raw) ? null : logins.of(request.raw);
-    const ways = { ways: ["token"], readers } as const;
+    const ways: LoginWays = { ways: oidc === null ? ["token"] : ["token", "oidc"], readers };
     const state: LoginState =
       login === null ? { role: null, ...ways } : { ...answerOf(login), ...ways };
     return reply.send(state);
@@ -75,6 +79,31 @@ export function addLoginRoutes(app: FastifyInstance, options: LoginRoutesOptions
     if (login !== null) await noteEnd(options, raw, login);
     return reply.code(204).header("Set-Cookie", cookie).send();
   });
+
+  app.get(OIDC_LOGIN_PATH, async (request, reply) => {
+    const begun = oidc === null ? NO_ISSUER : await oidc.begin(request.raw);
+    if (isRefusal(begun)) return sentBack(request, reply, begun);
+    return reply.header("Set-Cookie", begun.cookie).redirect(begun.location, 302);
+  });
+  app.get(OIDC_CALLBACK_PATH, async (request, reply) => {
+    if (oidc === null) return sentBack(request, reply, NO_ISSUER);
+    // Once, whatever comes of it.
+    const spent = oidc.endCookie(request.raw);
+    const holder = await oidc.finish(request.raw);
+    if (isRefusal(holder)) failed(request.raw, "oidc", holder);
+    const begun = isRefusal(holder) ? holder : await begin(request.raw, holder, "oidc");
+    if (isRefusal(begun)) {
+      void reply.header("Set-Cookie", spent);
+      return sentBack(request, reply, begun);
+    }
+    return reply.header("Set-Cookie", [spent, begun.cookie]).redirect("/", 303);
+  });
+
+  /** A browser that was sent here gets the console, which says in words what the code means. */
+  function sentBack(request: FastifyRequest, reply: FastifyReply, refusal: Refusal): FastifyReply {
+    if (!wantsPage(request)) return refused(reply, refusal);
+    return reply.redirect(`/?login-refused=${refusal.refused}`, 303);
+  }
 
   function refused(reply: FastifyReply, refusal: Refusal): FastifyReply {
     sendRefusal(reply, refusal, doorStatus(refusal));
@@ -138,6 +167,10 @@ function answerOf({ name, role, csrf, endsAtMs }: Login): LoginAnswer {
 const TOO_OFTEN = refuse("busy", "This token logged in too often just now. Wait a minute.", {
   retryAfterMs: 60_000,
 });
+const NO_ISSUER = refuse(
+  "forbidden",
+  "This pool has no issuer to log in at. Use a token, or start the servers with --oidc-issuer.",
+);
 const CSRF_MISSING = refuse(
   "csrf",
   "To log out, repeat the login's `csrf` in the header Quorate-CSRF.",

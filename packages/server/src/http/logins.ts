@@ -8,11 +8,10 @@
  * A cookie that this member did not make opens nothing and is never taken over: each login makes a new one.
  */
 import { hash, randomBytes, timingSafeEqual } from "node:crypto";
-import type { IncomingMessage } from "node:http";
 import type { Role } from "@quorate/protocol";
 import { CSRF_HEADER } from "@quorate/protocol";
 import { cookieIn, cookieText, isEncrypted } from "./cookies.ts";
-import { countOfHeader, rawHeader } from "./raw-header.ts";
+import { countOfHeader, rawHeader, type RequestHead } from "./raw-header.ts";
 
 /** Whose login it is, and what it hangs on. */
 export interface LoginHolder {
@@ -36,13 +35,15 @@ export interface Login {
 
 export interface Logins {
   /** Ends the login that the browser had here, if any. */
-  begin(request: IncomingMessage, holder: LoginHolder): { login: Login; cookie: string };
+  begin(request: RequestHead, holder: LoginHolder): { login: Login; cookie: string };
   /** Null: the request bears no cookie of a login that is still good. Counts as use. */
-  of(request: IncomingMessage): Login | null;
+  of(request: RequestHead): Login | null;
+  /** Whether the request bears a cookie of the name, good or not. */
+  isClaimed(request: RequestHead): boolean;
   /** The cookie that takes away the browser's, and the login that it was, if it was one. */
-  end(request: IncomingMessage): { login: Login | null; cookie: string };
+  end(request: RequestHead): { login: Login | null; cookie: string };
   /** Calls back once the login of this request is over; what it gives back takes the listener off. */
-  onEnd(request: IncomingMessage, listener: () => void): () => void;
+  onEnd(request: RequestHead, listener: () => void): () => void;
   close(): void;
 }
 
@@ -73,7 +74,7 @@ export function createLogins(nowMs: () => number = Date.now): Logins {
     const at = nowMs();
     return at >= endsAtMs || at - usedAtMs >= LOGIN_IDLE_MS || !holder.isGood();
   };
-  const find = (request: IncomingMessage): { key: string; found: Kept } | null => {
+  const find = (request: RequestHead): { key: string; found: Kept } | null => {
     const cookie = cookieIn(request, nameFor(request));
     if (cookie === null) return null;
     const key = hash("sha256", cookie);
@@ -100,7 +101,7 @@ export function createLogins(nowMs: () => number = Date.now): Logins {
     if (oldestOwn !== null && own >= LOGINS_OF_ONE_MAX) drop(oldestOwn);
     else if (oldest !== null && kept.size >= LOGINS_MAX) drop(oldest);
   };
-  const end = (request: IncomingMessage): { login: Login | null; cookie: string } => {
+  const end = (request: RequestHead): { login: Login | null; cookie: string } => {
     const known = find(request);
     if (known !== null) drop(known.key);
     const cookie = cookieText(nameFor(request), "", 0, isEncrypted(request));
@@ -136,6 +137,7 @@ export function createLogins(nowMs: () => number = Date.now): Logins {
       known.found.usedAtMs = nowMs();
       return known.found;
     },
+    isClaimed: (request) => cookieIn(request, nameFor(request)) !== null,
     end,
     onEnd: (request, listener) => {
       const listeners = find(request)?.found.listeners;
@@ -147,7 +149,7 @@ export function createLogins(nowMs: () => number = Date.now): Logins {
 }
 
 /** Whether the request repeats what only a page of this pool could read. */
-export function bearsCsrf(request: IncomingMessage, { csrf }: Login): boolean {
+export function bearsCsrf(request: RequestHead, { csrf }: Login): boolean {
   const given = rawHeader(request, CSRF_HEADER);
   if (given === undefined || countOfHeader(request, CSRF_HEADER) !== 1) return false;
   // Hashes have one length, as a comparison in constant time needs.
@@ -158,7 +160,7 @@ export function bearsCsrf(request: IncomingMessage, { csrf }: Login): boolean {
  * Cookies know no ports: servers of one machine would take each other's place under one name. Over TLS the prefix
  * makes browsers refuse one that another host, or a page without TLS, wants to set.
  */
-function nameFor(request: IncomingMessage): string {
+function nameFor(request: RequestHead): string {
   const { localPort } = request.socket;
   return `${isEncrypted(request) ? "__Host-" : ""}quorate_login_${localPort ?? 0}`;
 }

@@ -4,8 +4,11 @@
  */
 import type { IncomingMessage } from "node:http";
 
+/** What is known of a request before its body, whichever parser read it. */
+export type RequestHead = Pick<IncomingMessage, "method" | "url" | "rawHeaders" | "socket">;
+
 /** The value of the first header of this name, which is in lower case; undefined when there is none. */
-export function rawHeader(request: IncomingMessage, name: string): string | undefined {
+export function rawHeader(request: RequestHead, name: string): string | undefined {
   const { rawHeaders } = request;
   for (let index = 0; index < rawHeaders.length; index += 2) {
     if (isNamed(rawHeaders[index], name)) return rawHeaders[index + 1];
@@ -14,7 +17,7 @@ export function rawHeader(request: IncomingMessage, name: string): string | unde
 }
 
 /** How often a header of this name, which is in lower case, is there. */
-export function countOfHeader(request: IncomingMessage, name: string): number {
+export function countOfHeader(request: RequestHead, name: string): number {
   const { rawHeaders } = request;
   let count = 0;
   for (let index = 0; index < rawHeaders.length; index += 2) {
