@@ -1,13 +1,13 @@
 /** Does what an administrator asks, with a line in the audit log before and after. */
-import type { IncomingMessage } from "node:http";
 import { isRefusal, type Refusal, refuse } from "@quorate/core";
 import type { Caller } from "../http/access.ts";
+import type { RequestHead } from "../http/raw-header.ts";
 import type { Log } from "../member/ports.ts";
 import type { AuditLog } from "./audit-log.ts";
 
 interface Deed {
   readonly caller: Caller;
-  readonly request: IncomingMessage;
+  readonly request: RequestHead;
   readonly what: string;
   readonly details: Readonly<Record<string, unknown>>;
 }

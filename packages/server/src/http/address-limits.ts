@@ -7,22 +7,22 @@
  */
 import type { Socket } from "node:net";
 import type { Server } from "node:http";
-import type { IncomingMessage } from "node:http";
 import { type Refusal, refuse } from "@quorate/core";
 import type { HttpLimits } from "./http-limits.ts";
+import type { RequestHead } from "./raw-header.ts";
 
 export interface AddressLimits {
   /** Counts connections from now on; those above the bound are closed at once. */
   watch(server: Server): void;
   /** Takes one request of the sender's share: no look-up and no text is made on the way. */
-  request(request: IncomingMessage): Refusal | null;
+  request(request: RequestHead): Refusal | null;
   /** Whether this sender guessed too often lately, and whether the guess that follows was wrong. */
   readonly guesses: Guesses;
 }
 
 export interface Guesses {
-  refusal(request: IncomingMessage): Refusal | null;
-  wrong(request: IncomingMessage): void;
+  refusal(request: RequestHead): Refusal | null;
+  wrong(request: RequestHead): void;
 }
 
 interface Share {

@@ -7,6 +7,7 @@ import { isUtf8 } from "node:buffer";
 import type { IncomingMessage } from "node:http";
 import { refuse } from "@quorate/core";
 import type { Refusal } from "@quorate/core";
+import type { QuickRequest } from "./quick-request.ts";
 import { rawHeader } from "./raw-header.ts";
 
 export type BodyEnd = (refusal: Refusal | null, body: Buffer) => void;
@@ -28,11 +29,13 @@ const EMPTY = Buffer.alloc(0);
  * gets to read the refusal instead of a reset.
  */
 export function readBody(
-  request: IncomingMessage,
+  request: IncomingMessage | QuickRequest,
   bytesMax: number,
   bounds: BodyBounds,
   end: BodyEnd,
 ): void {
+  // The quick lane takes only what is complete and within the bound.
+  if ("body" in request) return end(null, request.body);
   const announced = rawHeader(request, "content-length");
   if (announced !== undefined && Number(announced) > bytesMax) {
     drain(request, bounds.drainBytesMax);

@@ -11,7 +11,7 @@
  *
  * Deliberately absent: the log of requests. Secrets travel in their headers and bodies.
  */
-import type { IncomingMessage, ServerResponse } from "node:http";
+import type { IncomingMessage } from "node:http";
 import { BODY_BYTES_MAX, isRefusal, refuse } from "@quorate/core";
 import type { Refusal } from "@quorate/core";
 import { AUTHORIZATIONS_PATH, SESSION_HEADER } from "@quorate/protocol";
@@ -25,7 +25,9 @@ import { isJsonMediaType, NOT_JSON, parseJson, readBody } from "./body-reader.ts
 import type { BodyBounds } from "./body-reader.ts";
 import type { HttpLimits } from "./http-limits.ts";
 import { INTERNAL_ERROR, sendProblem } from "./problem-replies.ts";
-import { countOfHeader, rawHeader } from "./raw-header.ts";
+import type { QuickRequest } from "./quick-request.ts";
+import { countOfHeader, rawHeader, type RequestHead } from "./raw-header.ts";
+import type { Reply } from "./reply.ts";
 import {
   isSession,
   readCheckoutBody,
@@ -46,8 +48,11 @@ export interface HotPathOptions {
   readonly tally: Tally;
 }
 
+/** Read by Node's parser or in the quick lane. */
+export type SessionRequest = IncomingMessage | QuickRequest;
+
 /** False when the request is none of the three: nothing was done with it then. */
-export type HotPath = (request: IncomingMessage, response: ServerResponse) => boolean;
+export type HotPath = (request: SessionRequest, response: Reply) => boolean;
 
 const HEARTBEAT_END = "/heartbeat";
 
@@ -77,7 +82,7 @@ export function createHotPath(options: HotPathOptions): HotPath {
     return false;
   };
 
-  function checkout(request: IncomingMessage, response: ServerResponse, query: string): void {
+  function checkout(request: SessionRequest, response: Reply, query: string): void {
     if (lagMs() > limits.lagNewMs) return refused(response, busy());
     const stranger = client === null ? null : client(request);
     if (stranger !== null) return refused(response, stranger, doorStatus(stranger));
@@ -98,8 +103,8 @@ export function createHotPath(options: HotPathOptions): HotPath {
   }
 
   function heartbeat(
-    request: IncomingMessage,
-    response: ServerResponse,
+    request: SessionRequest,
+    response: Reply,
     session: string,
     query: string,
   ): void {
@@ -128,12 +133,7 @@ export function createHotPath(options: HotPathOptions): HotPath {
     });
   }
 
-  function release(
-    request: IncomingMessage,
-    response: ServerResponse,
-    session: string,
-    query: string,
-  ): void {
+  function release(request: SessionRequest, response: Reply, session: string, query: string): void {
     const secret = secretOf(request);
     let administrator: Caller | null = null;
     if (secret === null) {
@@ -176,7 +176,7 @@ export function createHotPath(options: HotPathOptions): HotPath {
   }
 
   function grant(
-    response: ServerResponse,
+    response: Reply,
     ask: () => Answer | Promise<Answer>,
     isNew: (granted: Granted) => boolean,
   ): void {
@@ -193,17 +193,13 @@ export function createHotPath(options: HotPathOptions): HotPath {
     }
   }
 
-  function sendAnswer(
-    response: ServerResponse,
-    answer: Answer,
-    isNew: (granted: Granted) => boolean,
-  ): void {
+  function sendAnswer(response: Reply, answer: Answer, isNew: (granted: Granted) => boolean): void {
     if (isRefusal(answer)) return refused(response, answer);
     tally.answered += 1;
     sendJson(response, isNew(answer) ? 201 : 200, textOf(answer));
   }
 
-  function sendReleased(response: ServerResponse, answer: ReleaseAnswer): void {
+  function sendReleased(response: Reply, answer: ReleaseAnswer): void {
     if (isRefusal(answer)) return refused(response, answer);
     tally.answered += 1;
     if (answer.reached) {
@@ -212,12 +208,12 @@ export function createHotPath(options: HotPathOptions): HotPath {
     } else sendJson(response, 202, JSON.stringify(answer));
   }
 
-  function refused(response: ServerResponse, refusal: Refusal, status?: number): void {
+  function refused(response: Reply, refusal: Refusal, status?: number): void {
     tally.refused(refusal.refused);
     sendProblem(response, refusal, status);
   }
 
-  function failed(response: ServerResponse, error: unknown): void {
+  function failed(response: Reply, error: unknown): void {
     log.error("a call about a session failed", { error });
     if (response.headersSent) response.destroy();
     else refused(response, INTERNAL_ERROR);
@@ -261,7 +257,7 @@ function isOneSegment(rest: string, endLength: number): boolean {
 }
 
 /** A secret of another shape is treated like none, as are two: they cannot be the secret of any session. */
-function secretOf(request: IncomingMessage): string | null {
+function secretOf(request: RequestHead): string | null {
   const secret = rawHeader(request, SESSION_HEADER);
   return isSession(secret) && countOfHeader(request, SESSION_HEADER) === 1 ? secret : null;
 }
@@ -293,7 +289,7 @@ function poolText(pool: Granted["pool"]): string {
   return lastPoolText;
 }
 
-function sendJson(response: ServerResponse, status: number, text: string): void {
+function sendJson(response: Reply, status: number, text: string): void {
   const bytes = Buffer.byteLength(text);
   response.writeHead(status, [
     "Content-Type",

@@ -49,6 +49,7 @@ import {
   sendProblem,
   sendProblemToSocket,
 } from "./problem-replies.ts";
+import { openQuickLane } from "./quick-lane.ts";
 import { rawHeader } from "./raw-header.ts";
 import { addReadRoutes } from "./read-routes.ts";
 import { readBodiesOf, RefusedError } from "./request-bodies.ts";
@@ -136,6 +137,15 @@ export async function createHttpServer(options: HttpServerOptions): Promise<Http
     noDelay: true,
   });
   server.maxConnections = limits.connectionsMax;
+  const lane = openQuickLane(server, limits, (request, reply) => {
+    // Verifying waits for the issuer's keys, and nothing waits here.
+    if (bearer?.isUnverified(request) === true) return false;
+    const excess = addresses.request(request);
+    if (excess === null) return hotPath(request, reply);
+    tally.refused(excess.refused);
+    sendProblem(reply, excess, 429);
+    return true;
+  });
   addresses.watch(server);
 
   const app = Fastify({
@@ -270,7 +280,11 @@ export async function createHttpServer(options: HttpServerOptions): Promise<Http
       metrics.close();
       logins.close();
       streams.close();
-      const cut = setTimeout(() => server.closeAllConnections(), limits.closeGraceMs);
+      lane.close();
+      const cut = setTimeout(() => {
+        lane.cut();
+        server.closeAllConnections();
+      }, limits.closeGraceMs);
       await app.close();
       clearTimeout(cut);
     },

@@ -3,12 +3,12 @@
  * that was never parsed, all send the same problem document and the same headers.
  */
 import { STATUS_CODES } from "node:http";
-import type { ServerResponse } from "node:http";
 import type { Duplex } from "node:stream";
 import type { FastifyReply } from "fastify";
 import { refuse } from "@quorate/core";
 import type { Refusal } from "@quorate/core";
 import { PROBLEM_MEDIA_TYPE, problemOf } from "@quorate/protocol";
+import type { Reply } from "./reply.ts";
 
 /** Said when the server failed: the cause is for the log, not for strangers. */
 export const INTERNAL_ERROR = refuse(
@@ -48,7 +48,11 @@ export function problemReply(refusal: Refusal, status?: number): ProblemReply {
   return { status: problem.status, text, headers };
 }
 
-export function sendProblem(response: ServerResponse, refusal: Refusal, status?: number): void {
+export function sendProblem(
+  response: Pick<Reply, "writeHead" | "end">,
+  refusal: Refusal,
+  status?: number,
+): void {
   const reply = problemReply(refusal, status);
   response.writeHead(reply.status, reply.headers);
   response.end(reply.text);

@@ -1,0 +1,193 @@
+/**
+ * The way of plain requests about sessions, which are nearly all of a pool's traffic: read from the socket and
+ * answered on it, at half of what a request and a response object of node:http cost.
+ *
+ *   connection ──> quick lane ──(anything but a plain request, once)──> node:http, for the rest of its life
+ *
+ * A connection is handed over with all bytes that were not answered, before anything was said, so node:http meets
+ * it as if it had just come. What a request means is decided in one place for both, the hot path.
+ */
+import { STATUS_CODES, type Server } from "node:http";
+import { Server as SecureServer } from "node:https";
+import type { Socket } from "node:net";
+import type { HttpLimits } from "./http-limits.ts";
+import { type QuickRequest, readQuickRequest } from "./quick-request.ts";
+import type { Reply } from "./reply.ts";
+
+export interface QuickLane {
+  /** Ends idle connections, and the others after their answer. */
+  close(): void;
+  /** Ends all at once. */
+  cut(): void;
+}
+
+/** False: nothing was said, and the request is node:http's. */
+export type QuickAnswer = (request: QuickRequest, reply: Reply) => boolean;
+
+type Limits = Pick<HttpLimits, "headersMs" | "keepAliveMs" | "headersBytesMax">;
+
+/** Puts itself before the parser of `server`; to be called before others listen for its connections. */
+export function openQuickLane(server: Server, limits: Limits, answer: QuickAnswer): QuickLane {
+  const event = server instanceof SecureServer ? "secureConnection" : "connection";
+  const [parser, ...others] = server.listeners(event);
+  if (parser === undefined || others.length > 0) {
+    throw new Error("the quick lane must be the first that listens after node:http itself");
+  }
+  server.removeAllListeners(event);
+  const lane: Lane = {
+    connections: new Set(),
+    isClosing: false,
+    limits,
+    answer,
+    handOver: (socket) => Reflect.apply(parser, server, [socket]),
+    keepAlive: `Connection: keep-alive\r\nKeep-Alive: timeout=${Math.floor(limits.keepAliveMs / 1_000)}\r\n`,
+  };
+  server.on(event, (socket: Socket) => {
+    if (lane.isClosing) handOver(lane, socket, null);
+    else lane.connections.add(new QuickConnection(lane, socket));
+  });
+  return {
+    close: () => {
+      lane.isClosing = true;
+      for (const connection of lane.connections) connection.endWhenIdle();
+    },
+    cut: () => {
+      for (const connection of lane.connections) connection.destroy();
+    },
+  };
+}
+
+interface Lane {
+  readonly connections: Set<QuickConnection>;
+  isClosing: boolean;
+  readonly limits: Limits;
+  readonly answer: QuickAnswer;
+  readonly handOver: (socket: Socket) => void;
+  /** What an answer says of the connection's future. */
+  readonly keepAlive: string;
+}
+
+/** One connection, and the reply to the request that is being answered on it. */
+class QuickConnection implements Reply {
+  headersSent = false;
+  readonly #lane: Lane;
+  readonly #socket: Socket;
+  #isBusy = false;
+  #isEnded = false;
+  #hasAnswered = false;
+  /** What came while a request was being answered; the socket is paused then. */
+  #next: Buffer | null = null;
+  #head = "";
+
+  constructor(lane: Lane, socket: Socket) {
+    this.#lane = lane;
+    this.#socket = socket;
+    socket.setTimeout(lane.limits.headersMs);
+    socket.on("data", this.#take);
+    socket.on("end", this.#onEnd);
+    socket.on("timeout", this.#onTimeout);
+    socket.on("error", this.#onError);
+    socket.on("close", this.#onClose);
+  }
+
+  writeHead(status: number, headers: readonly string[]): void {
+    let head = `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ""}\r\n`;
+    for (let index = 0; index < headers.length; index += 2) {
+      head += `${headers[index]}: ${headers[index + 1]}\r\n`;
+    }
+    this.#head = head;
+  }
+
+  end(text = "", encoding: BufferEncoding = "utf8"): void {
+    if (!this.#isBusy) return;
+    const isLast = this.#lane.isClosing || this.#isEnded;
+    const future = isLast ? "Connection: close\r\n" : this.#lane.keepAlive;
+    const answer = `${this.#head}Date: ${dateNow()}\r\n${future}\r\n${text}`;
+    this.#isBusy = false;
+    const socket = this.#socket;
+    if (isLast) {
+      socket.end(answer, encoding);
+      return;
+    }
+    socket.write(answer, encoding);
+    if (!this.#hasAnswered) {
+      this.#hasAnswered = true;
+      socket.setTimeout(this.#lane.limits.keepAliveMs);
+    }
+    const next = this.#next;
+    if (next === null) return;
+    this.#next = null;
+    socket.resume();
+    this.#take(next);
+  }
+
+  destroy(): void {
+    this.#socket.destroy();
+  }
+
+  endWhenIdle(): void {
+    if (!this.#isBusy) this.#socket.end();
+  }
+
+  readonly #take = (chunk: Buffer): void => {
+    if (this.#isBusy) {
+      this.#next = this.#next === null ? chunk : Buffer.concat([this.#next, chunk]);
+      this.#socket.pause();
+      return;
+    }
+    const socket = this.#socket;
+    const request = readQuickRequest(chunk, socket, this.#lane.limits.headersBytesMax);
+    if (request !== null) {
+      this.#isBusy = true;
+      this.headersSent = false;
+      if (this.#lane.answer(request, this)) return;
+      this.#isBusy = false;
+    }
+    socket.off("data", this.#take);
+    socket.off("end", this.#onEnd);
+    socket.off("timeout", this.#onTimeout);
+    socket.off("error", this.#onError);
+    socket.off("close", this.#onClose);
+    this.#lane.connections.delete(this);
+    handOver(this.#lane, socket, chunk);
+  };
+
+  /** The client sends no more; it may still read. */
+  readonly #onEnd = (): void => {
+    this.#isEnded = true;
+    if (!this.#isBusy) this.#socket.end();
+  };
+
+  readonly #onTimeout = (): void => {
+    if (!this.#isBusy) this.#socket.destroy();
+  };
+
+  readonly #onError = (): void => {
+    this.#socket.destroy();
+  };
+
+  readonly #onClose = (): void => {
+    this.#lane.connections.delete(this);
+  };
+}
+
+function handOver(lane: Lane, socket: Socket, bytes: Buffer | null): void {
+  socket.setTimeout(0);
+  // Paused, so that the bytes are met by the parser's listener and by nobody before.
+  socket.pause();
+  if (bytes !== null) socket.unshift(bytes);
+  lane.handOver(socket);
+  socket.resume();
+}
+
+let dateText = "";
+let dateSecond = 0;
+
+function dateNow(): string {
+  const second = Math.floor(Date.now() / 1_000);
+  if (second !== dateSecond) {
+    dateSecond = second;
+    dateText = new Date(second * 1_000).toUTCString();
+  }
+  return dateText;
+}
