@@ -12,10 +12,10 @@ export const LEASES_AND_RECORDS: readonly Mutant[] = [
     file: `${MEMBER}/lease-keeper.ts`,
     find: `      this.pending.clear();
       this.renewalSent = sent;
-      this.onRenewed();`,
+      this.awayTold = false;`,
     replace: `      this.pending.clear();
       this.renewalSent = ports.runtime.clocks();
-      this.onRenewed();`,
+      this.awayTold = false;`,
     also: [
       {
         file: `${MEMBER}/lease-keeper.ts`,

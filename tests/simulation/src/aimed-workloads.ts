@@ -19,6 +19,9 @@ import type { Profile } from "./profile.ts";
 import type { Random } from "./random.ts";
 import { STORE_MACHINE } from "./virtual-store.ts";
 
+export const AIM_AT_FOLDERS = "old folders";
+export const AIM_AT_STORES = "a store restored from a backup";
+
 interface Aim {
   readonly name: string;
   readonly profile: (random: Random, leaseMs: number) => Partial<Profile>;
@@ -249,7 +252,7 @@ const AIMS: readonly Aim[] = [
     },
   },
   {
-    name: "old folders",
+    name: AIM_AT_FOLDERS,
     profile: (random, leaseMs) => ({
       ...scarce(random, 12 * leaseMs),
       restartMsMax: 2 * leaseMs,
@@ -308,7 +311,7 @@ const AIMS: readonly Aim[] = [
     },
   },
   {
-    name: "a store restored from a backup",
+    name: AIM_AT_STORES,
     // A rebuilt pool waits for the longest life that it ever knew, and never less than a minute.
     profile: (random, leaseMs) => ({ ...scarce(random, 60_000), holdMs: 10 * leaseMs }),
     strike: (world, random) => {

@@ -6,6 +6,7 @@
  * lets a failing story be shrunk to the faults that it needs.
  */
 import type { Random } from "./random.ts";
+import { AIM_AT_FOLDERS, AIM_AT_STORES } from "./aimed-workloads.ts";
 import { FAULT_KINDS, strike, type FaultKind, type FaultWorld } from "./fault-kinds.ts";
 import { FAIR_WEATHER } from "./virtual-network.ts";
 import { FAIR_STORE } from "./virtual-store.ts";
@@ -25,12 +26,16 @@ export class Faults {
   readonly #only: ReadonlySet<string> | null;
   #active = true;
 
-  /** `kinds` leaves all other kinds out; `only`, if given, all faults that it does not name. */
+  /**
+   * `kinds` leaves all other kinds out; `only`, if given, all faults that it does not name. `aim` is what the
+   * workload aims at.
+   */
   constructor(
     world: FaultWorld,
     random: Random,
     kinds: readonly string[] | null,
     only: readonly string[] | null,
+    aim: string | null,
   ) {
     this.#world = world;
     this.#only = only === null ? null : new Set(only);
@@ -42,7 +47,8 @@ export class Faults {
     }
     // A store that went backwards together with a disk that did can't be seen from inside (design 4.7).
     if (kinds === null) {
-      const stores = random.stream("what goes back").chance(STORES_GO_BACK_SHARE);
+      const dice = random.stream("what goes back").chance(STORES_GO_BACK_SHARE);
+      const stores = aim === AIM_AT_STORES || (aim !== AIM_AT_FOLDERS && dice);
       for (const kind of stores ? DISKS_GO_BACK : STORES_GO_BACK) drawn.set(kind, 0);
     }
     for (const [kind, intensity] of drawn) {

@@ -42,6 +42,10 @@ export async function checkLiveness(
   const freeMs = 3 * retireAfterMs + LEADER_CHANGE_MS + 2 * serverLifeMs(lifeMs) + SLACK_MS;
   await allSeatsFree(simulation, healthy, freeMs);
 
+  // Nobody serves a program whose machine sleeps; no sleep is longer than this.
+  await waitFor(simulation, 3 * lifeMs, "a machine still sleeps", () =>
+    simulation.clients.some(({ machine }) => machine.isStopped()) ? null : true,
+  );
   simulation.story.tell("phase", "everybody asks again");
   // The last license may leave some out, but never all.
   const feature = simulation.profile.features.find(

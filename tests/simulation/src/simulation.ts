@@ -207,6 +207,7 @@ export class Simulation {
       options.faults ??
         (this.profile.calm ? ["minority dies"] : this.profile.usualFaults ? null : []),
       options.onlyFaults ?? null,
+      this.profile.aim,
     );
     if (this.profile.aim !== null) {
       aim(

@@ -16,7 +16,7 @@ export class StoreHistory {
   readonly counts = { revisions: 0, failovers: 0, retirements: 0, licenses: 0, reclaimedSeats: 0 };
   readonly #facts: StoreFacts;
   readonly #violation: (rule: string, what: string) => void;
-  readonly #members = new Map<string, { epoch: number; renewal: number }>();
+  readonly #members = new Map<string, { epoch: number; renewal: number; isRebuilt: boolean }>();
   readonly #records = new Map<string, AllocationShape>();
   #leader: LeaderShape | null = null;
   #license = { sequence: 0, text: "" };
@@ -63,18 +63,20 @@ export class StoreHistory {
   }
 
   #memberWritten(member: string, next: MemberShape, isRebuild: boolean): void {
-    const last = this.#members.get(member) ?? { epoch: 0, renewal: 0 };
+    const last = this.#members.get(member) ?? { epoch: 0, renewal: 0, isRebuilt: false };
     if (next.epoch < last.epoch || next.renewal < last.renewal) {
       this.#violation(
         "history",
         `${member} went from epoch ${last.epoch}, renewal ${last.renewal} to ${next.epoch}, ${next.renewal}`,
       );
     }
-    if (next.epoch > last.epoch + 1 && last.epoch > 0 && !isRebuild) {
+    // Who rebuilt the pool may not have known all epochs of a member; its own journal does.
+    const mayJump = isRebuild || last.isRebuilt;
+    if (next.epoch > last.epoch + 1 && last.epoch > 0 && !mayJump) {
       this.#violation("history", `${member} jumped from epoch ${last.epoch} to ${next.epoch}`);
     }
     if (next.epoch > last.epoch) this.counts.retirements += 1;
-    this.#members.set(member, { epoch: next.epoch, renewal: next.renewal });
+    this.#members.set(member, { epoch: next.epoch, renewal: next.renewal, isRebuilt: isRebuild });
     if (next.renewal > last.renewal) this.#facts.memberRenewed(member);
   }
 

@@ -100,23 +100,24 @@ export class LicenseKeeper {
   }
 
   /**
-   * At the start: the own copy goes into the store if it is newer than the pool's. A sentence when this server
-   * must not go on: its license is for another pool.
+   * At the start: the own copy goes into the store if it is newer than the pool's. `again` when the store did not
+   * answer: a pool whose store is empty would wait for a license for ever. A sentence when this server must not go
+   * on: its license is for another pool.
    */
-  async bringOwn(): Promise<string | null> {
+  async bringOwn(): Promise<"done" | "again" | { readonly foreign: string }> {
     const own = await this.member.ports.licenses.readOwn();
-    if (own === null) return null;
+    if (own === null) return "done";
     const checked = this.check(own);
     if (typeof checked === "string") {
       this.member.alarm("own-license", `this server's own license file is not valid: ${checked}`);
-      return null;
+      return "done";
     }
     const refusal = await this.offer(checked, null);
-    if (refusal?.refused === "license-invalid") return refusal.detail;
+    if (refusal?.refused === "license-invalid") return { foreign: refusal.detail };
     if (refusal !== null && refusal.refused !== "license-older") {
       this.member.ports.log.warn(refusal.detail, { code: refusal.refused });
     }
-    return null;
+    return refusal?.refused === "busy" ? "again" : "done";
   }
 
   /** The license in force; where the store has none any more, this server's own copy. */

@@ -33,6 +33,21 @@ describe("start", () => {
     });
   });
 
+  test("a license that the store did not take is brought again", async () => {
+    const pool = new Pool({ size: 1, seats: 3 });
+    const ada = pool.start("ada");
+    let unanswered = 3;
+    ada.store.fate = ({ puts, reads }) => {
+      const brings = puts.length === 0 && reads.length === 1 && reads[0] === "license";
+      if (!brings || unanswered === 0) return { kind: "answered" };
+      unanswered -= 1;
+      return { kind: "never" };
+    };
+    await pool.ready(["ada"]);
+    expect(unanswered).toBe(0);
+    expect(ada.member.license()).toMatchObject({ sequence: 1 });
+  });
+
   test("a member beyond the licensed size finds no place", async () => {
     const pool = await Pool.of(ALL, { seats: 3 });
     const dan = pool.start("dan");

@@ -176,10 +176,16 @@ export class Member {
     }
     // Nothing is granted before the start is over, but the store may be written to again.
     this.lease.suspended = false;
-    const foreign = await this.licenses.bringOwn();
-    if (foreign !== null) {
-      this.leave(EXIT_LICENSE_INVALID, foreign);
-      return true;
+    for (;;) {
+      const brought = await this.licenses.bringOwn();
+      if (this.context.ended) return true;
+      if (typeof brought === "object") {
+        this.leave(EXIT_LICENSE_INVALID, brought.foreign);
+        return true;
+      }
+      if (brought === "done") break;
+      if (this.lease.suspended) return false;
+      await this.context.pause(timing.renewEveryMs);
     }
     let told = false;
     for (;;) {

@@ -187,6 +187,24 @@ describe("what is known", () => {
     expect(state.get("a")).toEqual({ value: 1, revision: 1 });
   });
 
+  test("an answer of before everything was forgotten is not taken in", async () => {
+    const { time, backing, handles } = open(["ada"]);
+    const { store, state } = first(handles);
+    await time.outcome(append(state, "of the store that is gone"));
+    store.fate = fates([{ kind: "slow", ms: 400 }]);
+    const late = state.transact({ reads: ["log"] });
+    state.forget();
+    backing.apply({
+      compare: [],
+      puts: [{ key: "log", value: JSON.stringify({ entries: ["new"], nonces: {} }) }],
+      reads: [],
+    });
+    expect((await time.outcome(late)).outcome).toBe("unknown");
+    expect(state.get("log")).toBeNull();
+    await time.outcome(state.transact({ reads: ["log"] }));
+    expect(state.get<Log>("log")?.value.entries).toEqual(["new"]);
+  });
+
   test("a lost store is told and counts as unknown", async () => {
     const { state, store } = first(open(["ada"]).handles);
     const lost: string[] = [];

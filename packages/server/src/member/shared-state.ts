@@ -108,6 +108,7 @@ export class SharedState {
     let outcome: Outcome;
     // Answers may overtake each other: only what was seen BEFORE the send can show that the store went back.
     const seen = this.revision;
+    const { generation } = this;
     try {
       outcome = await this.store.transact(
         {
@@ -123,6 +124,11 @@ export class SharedState {
       return { outcome: "unknown", reason: error.message };
     }
     if (outcome.outcome === "unknown") return outcome;
+    // What was asked before everything was forgotten may be an answer of the store that is gone: a process that
+    // was stopped for long reads it late, and revisions of the two stores can't be compared.
+    if (generation !== this.generation) {
+      return { outcome: "unknown", reason: "the store may be another one since the question" };
+    }
     this.lastRevision = outcome.revision;
     if (outcome.revision < seen) {
       this.onBackwards(outcome.revision, seen);
