@@ -2,6 +2,7 @@
 import { parseLicense } from "@quorate/protocol";
 import { EXIT, type ExitCode } from "./exit-codes.ts";
 import { Failure, tellWarnings } from "./failure.ts";
+import { askServer } from "./own-fetch.ts";
 import { adminTokenFrom, serversFrom } from "./servers.ts";
 
 const ANSWER_MS_MAX = 10_000;
@@ -44,13 +45,11 @@ async function firstAnswer(
   const reasons: string[] = [];
   for (const url of servers) {
     try {
-      const response = await fetch(`${url}/v1/license`, {
+      const response = await askServer(`${url}/v1/license`, {
         method: "PUT",
         headers: { "content-type": "application/json", authorization: `Bearer ${token}` },
         body: text,
         signal: AbortSignal.timeout(ANSWER_MS_MAX),
-        // A redirect would carry the administrator's token to wherever it points.
-        redirect: "error",
       });
       return { url, response };
     } catch (error) {

@@ -2,6 +2,7 @@
  * One question to one server, with a deadline. Deliberately light: `status` must not load the SDK or the schemas
  * of the wire to ask two questions.
  */
+import { askServer } from "./own-fetch.ts";
 import { ownToken } from "./own-token.ts";
 
 const ANSWER_BYTES_MAX = 16 * 1024 * 1024;
@@ -31,7 +32,7 @@ export async function callServer(
 ): Promise<ServerAnswer | Silence> {
   const token = ownToken();
   try {
-    const response = await fetch(server + path, {
+    const response = await askServer(server + path, {
       method: call.method ?? "GET",
       headers: {
         accept: "application/json",
@@ -41,8 +42,6 @@ export async function callServer(
       },
       ...(call.body === undefined ? {} : { body: JSON.stringify(call.body) }),
       signal: AbortSignal.timeout(call.timeoutMs),
-      // A redirect would carry a secret or the administrator's token to wherever it points.
-      redirect: "error",
     });
     return { status: response.status, body: await jsonOf(response) };
   } catch (error) {

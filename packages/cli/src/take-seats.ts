@@ -15,6 +15,7 @@ import {
 import { type Granted, newSecret, sessionOf } from "@quorate/protocol";
 import { EXIT, type ExitCode } from "./exit-codes.ts";
 import { Failure } from "./failure.ts";
+import { askServer } from "./own-fetch.ts";
 import { ownToken } from "./own-token.ts";
 
 export interface Wanted {
@@ -124,8 +125,7 @@ function listeningWire(tellSilence: boolean): ListeningWire {
 
 const fetchTransport: Transport = async ({ method, url, headers, body, timeoutMs }) => {
   const signal = AbortSignal.timeout(timeoutMs);
-  // A redirect would carry the session's secret to wherever it points.
-  const response = await fetch(url, { method, headers, body, signal, redirect: "error" });
+  const response = await askServer(url, { method, headers, body, signal });
   return { status: response.status, body: await response.text() };
 };
 

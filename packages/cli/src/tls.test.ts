@@ -1,9 +1,9 @@
-/** A pool of three real servers that speak HTTPS only, with clients, members and the command line. */
+/** A pool of three real servers that speak HTTPS only, with clients that show certificates, members and the command line. */
 import { copyFileSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { connect } from "node:tls";
-import { httpWire, nodeClient, nodeTransport } from "@quorate/client/node";
+import { httpWire, nodeClient, nodeTransport, RefusedError } from "@quorate/client/node";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { type TestAuthority, testAuthority } from "../../server/src/http/test-certificates.ts";
 import { makeDemoFolder } from "./demo/demo-folder.ts";
@@ -14,6 +14,9 @@ const LONG_MS = 60_000;
 
 let root = "";
 let authority: TestAuthority;
+/** Who signs clients' certificates: nobody of the servers. */
+let clients: TestAuthority;
+let own: readonly string[] = [];
 let servers: readonly TestCommand[] = [];
 let urls: readonly string[] = [];
 let env: Record<string, string> = {};
@@ -21,12 +24,16 @@ let env: Record<string, string> = {};
 beforeAll(async () => {
   root = mkdtempSync(join(tmpdir(), "quorate-tls-pool-"));
   authority = testAuthority(root);
+  clients = testAuthority(root, "clients");
+  const { cert: ownCert, key: ownKey } = clients.issue("ana");
+  own = ["--ca", authority.ca, "--cert", ownCert, "--key", ownKey];
   const folder = await makeDemoFolder(join(root, "pool"), 0, LEASE_MS);
   urls = folder.servers.map(({ url }) => url.replace("http:", "https:"));
   servers = folder.servers.map(({ id, words }) => {
     const { cert, key } = authority.issue(id);
     const tls = ["--tls-cert", cert, "--tls-key", key, "--tls-ca", authority.ca];
-    return new TestCommand([...words, ...tls, "--license", folder.licenseFile]);
+    const door = ["--clients", "certificate", "--client-ca", clients.ca];
+    return new TestCommand([...words, ...tls, ...door, "--license", folder.licenseFile]);
   });
   env = { QUORATE_SERVERS: urls.join(","), QUORATE_STATE: join(root, "state") };
   for (const server of servers) await server.says(/"ready":true/);
@@ -60,16 +67,53 @@ it("the command line trusts the signer that --ca or QUORATE_CA names, and no oth
 });
 
 it("members call each other over HTTPS: one server grants what lies with the others", async () => {
-  const taken = await quorate("checkout", "cad", "--seats", "30", "--json", "--ca", authority.ca);
+  const taken = await quorate("checkout", "cad", "--seats", "30", "--json", ...own);
   expect(taken).toMatchObject({ code: 0 });
   const released = await quorate("release", sessionIn(taken.stdout), "--ca", authority.ca);
   expect(released).toMatchObject({ code: 0 });
   expect(servers.map(({ stderr }) => /no TLS with/.test(stderr))).toEqual([false, false, false]);
 });
 
-it("the SDK takes a seat with the signer's certificate and none without", async () => {
+it("who shows no certificate, or a server's, or one that is not its key's, checks nothing out", async () => {
+  const trust = ["--ca", authority.ca];
+  const withoutAny = await quorate("checkout", "cad", ...trust);
+  expect(withoutAny.code).toBe(1);
+  expect(withoutAny.stderr).toMatch(/show a certificate .*unauthorized/);
+  const servers = authority.issue("not-a-client");
+  const token = ["--token-file", join(root, "pool", "admin.token")];
+  for (const words of [["--cert", servers.cert, "--key", servers.key], token]) {
+    const run = await quorate("checkout", "cad", ...trust, ...words);
+    expect([words, run.code]).toEqual([words, 1]);
+    expect(run.stderr).toMatch(/unauthorized/);
+  }
+  const { cert } = clients.issue("ben");
+  for (const words of [
+    ["--cert", cert],
+    ["--cert", cert, "--key", servers.key],
+    ["--cert", join(root, "none"), "--key", servers.key],
+  ]) {
+    const run = await quorate("checkout", "cad", ...trust, ...words);
+    expect([words, run.code]).toEqual([words, 2]);
+  }
+});
+
+it("the environment names the certificate, too", async () => {
+  const { cert, key } = clients.issue("carla");
+  const named = { QUORATE_CA: authority.ca, QUORATE_CLIENT_CERT: cert, QUORATE_CLIENT_KEY: key };
+  const taken = await runCommand(["checkout", "sim", "--json"], { ...env, ...named });
+  expect(taken).toMatchObject({ code: 0 });
+  const released = await quorate("release", sessionIn(taken.stdout), "--ca", authority.ca);
+  expect(released).toMatchObject({ code: 0 });
+});
+
+it("the SDK takes a seat with the signer's certificate and its own, and none without", async () => {
   const ca = readFileSync(authority.ca, "utf8");
-  const client = nodeClient({ servers: urls, tls: { ca }, releaseOnExit: false });
+  const { cert, key } = clients.issue("dora");
+  const show = { cert: readFileSync(cert, "utf8"), key: readFileSync(key, "utf8") };
+  const nobody = nodeClient({ servers: urls, tls: { ca }, releaseOnExit: false });
+  await expect(nobody.checkout({ feature: "sim" })).rejects.toBeInstanceOf(RefusedError);
+  await nobody.close();
+  const client = nodeClient({ servers: urls, tls: { ca, ...show }, releaseOnExit: false });
   const authorization = await client.checkout({ feature: "sim" });
   expect(authorization.feature).toBe("sim");
   await client.close();

@@ -1,6 +1,6 @@
 /** One member of a Quorate pool, as a library. */
 export { FolderLockedError } from "./journal/sqlite-journal.ts";
-export type { Door } from "./http/access.ts";
+export type { ClientsDoor, Door } from "./http/access.ts";
 export type { OidcOptions } from "./http/oidc-issuer.ts";
 export type { ClientAuth, TlsFiles } from "./http/tls.ts";
 export { JournalFailedError } from "./journal/journal.ts";

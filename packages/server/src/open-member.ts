@@ -13,7 +13,7 @@ import { join } from "node:path";
 import type { MemberCertificate } from "@quorate/protocol";
 import { shortestLeaseMs } from "@quorate/core";
 import { openAuditLog } from "./audit/audit-log.ts";
-import type { Door } from "./http/access.ts";
+import type { ClientsDoor, Door } from "./http/access.ts";
 import { createHttpServer } from "./http/http-server.ts";
 import type { OidcOptions } from "./http/oidc-issuer.ts";
 import { createPeers } from "./http/peer-client.ts";
@@ -55,7 +55,7 @@ export interface OpenMemberOptions {
   readonly leaseMs: number;
   readonly adminToken: string | null;
   /** Who may check out, and who may read; missing: whoever reaches this server. */
-  readonly clients?: Door;
+  readonly clients?: ClientsDoor;
   readonly readers?: Door;
   /** Who logs people in beside the pool's tokens; null or missing: nobody. */
   readonly oidc?: OidcOptions | null;

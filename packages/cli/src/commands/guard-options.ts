@@ -1,7 +1,7 @@
 /** The options of `quorate serve` that say who may reach the server, and how. */
 import { isIP } from "node:net";
 import { type Command, Option } from "commander";
-import type { ClientAuth, Door, TlsFiles } from "@quorate/server";
+import type { ClientAuth, ClientsDoor, Door, TlsFiles } from "@quorate/server";
 import { EXIT } from "../exit-codes.ts";
 import { Failure } from "../failure.ts";
 
@@ -10,19 +10,21 @@ export interface GuardFlags {
   readonly tlsKey?: string;
   readonly tlsCa?: string;
   readonly tlsClientAuth: ClientAuth;
+  readonly clientCa?: string;
   readonly insecure?: boolean;
-  readonly clients?: Door;
+  readonly clients?: ClientsDoor;
   readonly readers?: Door;
 }
 
 export interface Guard {
   readonly tls: TlsFiles | null;
   readonly insecure: boolean;
-  readonly clients: Door;
+  readonly clients: ClientsDoor;
   readonly readers: Door;
 }
 
 const DOORS: readonly Door[] = ["open", "token"];
+const CLIENTS_DOORS: readonly ClientsDoor[] = [...DOORS, "certificate"];
 
 export function guardOptions(command: Command): Command {
   return command
@@ -37,9 +39,10 @@ export function guardOptions(command: Command): Command {
     .addOption(
       new Option(
         "--clients <WHO>",
-        "who may check out: everybody, or who has a token or certificate (default: open on this machine or with --insecure, else token)",
-      ).choices(DOORS),
+        "who may check out: everybody, who has a token or certificate, or who has a certificate (default: open on this machine or with --insecure, else token)",
+      ).choices(CLIENTS_DOORS),
     )
+    .option("--client-ca <FILE>", "who signs clients' certificates, if not --tls-ca, PEM")
     .addOption(
       new Option("--readers <WHO>", "who may see the pool and its users; the same default").choices(
         DOORS,
@@ -66,18 +69,37 @@ export function guardFrom(flags: GuardFlags, host: string): Guard {
 }
 
 function tlsFrom(flags: GuardFlags): TlsFiles | null {
-  const { tlsCert, tlsKey, tlsCa, tlsClientAuth } = flags;
+  const { tlsCert, tlsKey, tlsCa, clientCa, tlsClientAuth } = flags;
+  const byCertificate = flags.clients === "certificate";
   if (tlsCert === undefined && tlsKey === undefined) {
-    if (tlsCa === undefined && tlsClientAuth === "none") return null;
+    const unused = tlsCa === undefined && clientCa === undefined && !byCertificate;
+    if (unused && tlsClientAuth === "none") return null;
     throw new Failure("without --tls-cert and --tls-key there is no TLS", EXIT.usage);
   }
   if (tlsCert === undefined || tlsKey === undefined) {
     throw new Failure("--tls-cert and --tls-key go together", EXIT.usage);
   }
-  if (tlsClientAuth !== "none" && tlsCa === undefined) {
-    throw new Failure("--tls-client-auth needs --tls-ca: who signs the certificates", EXIT.usage);
+  const asks = tlsClientAuth !== "none" || clientCa !== undefined || byCertificate;
+  if (asks && tlsCa === undefined && clientCa === undefined) {
+    const option = byCertificate ? "--clients certificate" : "--tls-client-auth";
+    throw new Failure(
+      `${option} needs --client-ca or --tls-ca: who signs the certificates`,
+      EXIT.usage,
+    );
   }
-  return { cert: tlsCert, key: tlsKey, ca: tlsCa ?? null, clientAuth: tlsClientAuth };
+  if (tlsClientAuth === "require" && clientCa !== undefined) {
+    throw new Failure(
+      "with --tls-client-auth require the servers show certificates of --tls-ca to each other, which --client-ca would refuse; use --clients certificate",
+      EXIT.usage,
+    );
+  }
+  return {
+    cert: tlsCert,
+    key: tlsKey,
+    ca: tlsCa ?? null,
+    clientCa: clientCa ?? null,
+    clientAuth: tlsClientAuth === "none" && asks ? "request" : tlsClientAuth,
+  };
 }
 
 export function isLoopback(host: string): boolean {

@@ -23,13 +23,15 @@ export interface Caller {
 
 /** `open`: whoever reaches the server. */
 export type Door = "open" | "token";
+/** `token`: who has a token or a certificate; `certificate`: who has one, and no token will do. */
+export type ClientsDoor = Door | "certificate";
 
 export interface AccessOptions {
   /** The bootstrap administrator's; null: there is none. */
   readonly adminToken: string | null;
   /** Null: only the administrator's token is known. */
   readonly tokens: TokenBook | null;
-  readonly clients: Door;
+  readonly clients: ClientsDoor;
   readonly readers: Door;
   /** Slows down who tries one token after the other. */
   readonly guesses?: Guesses;
@@ -124,8 +126,11 @@ export function createAccess(options: AccessOptions): Access {
     client:
       options.clients === "open"
         ? null
-        : (request) =>
-            hasCertificate(request) ? null : allowed(request, CLIENT_ROLES, NOT_A_CLIENT),
+        : (request) => {
+            if (hasCertificate(request)) return null;
+            if (options.clients === "certificate") return CERTIFICATE_MISSING;
+            return allowed(request, CLIENT_ROLES, NOT_A_CLIENT);
+          },
     reader: (request, path) => {
       if (options.readers === "open") {
         // Reading is use as well: a login must not end while somebody looks.
@@ -189,6 +194,10 @@ const BOOTSTRAP: Caller = { name: "admin-token-file", role: "administrator" };
 const NO_TOKEN_CONFIGURED = refuse(
   "forbidden",
   "This server was started without an administrator's token. Start it with --admin-token-file or QUORATE_ADMIN_TOKEN_FILE.",
+);
+const CERTIFICATE_MISSING = refuse(
+  "unauthorized",
+  "Clients show a certificate here, and this one showed none that counts. Set QUORATE_CLIENT_CERT and QUORATE_CLIENT_KEY, or --cert and --key.",
 );
 const TOKEN_MISSING = refuse(
   "unauthorized",

@@ -23,7 +23,7 @@ import type { MemberApi } from "../member/api.ts";
 import type { Log } from "../member/ports.ts";
 import type { TokenBook } from "../member/token-keeper.ts";
 import { createAccess, doorStatus } from "./access.ts";
-import type { Door } from "./access.ts";
+import type { ClientsDoor, Door } from "./access.ts";
 import { createAddressLimits } from "./address-limits.ts";
 import { addAdministratorRoutes } from "./administrator-routes.ts";
 import { NOT_JSON } from "./body-reader.ts";
@@ -69,7 +69,7 @@ export interface HttpServerOptions {
   /** Further tokens, pool-wide. Null or missing: there are none. */
   readonly tokens?: TokenBook | null;
   /** Who may check out, and who may read; missing: whoever reaches this server. */
-  readonly clients?: Door;
+  readonly clients?: ClientsDoor;
   readonly readers?: Door;
   readonly log: Log;
   readonly host: string;

@@ -4,7 +4,15 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { connect } from "node:net";
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from "vitest";
-import { fakeMember, serverOf } from "./fake-member.ts";
+import type { ClientsDoor } from "./access.ts";
+import {
+  ADMIN_HEADERS,
+  CHECKOUT,
+  fakeMember,
+  SESSION,
+  SESSION_HEADERS,
+  serverOf,
+} from "./fake-member.ts";
 import type { HttpServer } from "./http-server.ts";
 import { type TestAuthority, testAuthority } from "./test-certificates.ts";
 import { type ClientAuth, readTls, type TlsFiles, watchTls } from "./tls.ts";
@@ -34,18 +42,30 @@ interface Shown {
   readonly certificate: string;
 }
 
+type Own = { readonly cert: string; readonly key: string };
+
+interface Asked {
+  readonly method?: string;
+  readonly path?: string;
+  readonly headers?: Record<string, string>;
+  readonly body?: string;
+}
+
 /** The status and the name in the server's certificate; the code of the error when there is no TLS. */
 function askOver(
   port: number,
   trust: string | null,
-  own?: { cert: string; key: string },
+  own?: Own,
+  what: Asked = {},
 ): Promise<Shown | string> {
   return new Promise((resolve) => {
     const pem = (file: string): string => readFileSync(file, "utf8");
     const asked = request({
       host: "127.0.0.1",
       port,
-      path: "/livez",
+      path: what.path ?? "/livez",
+      method: what.method ?? "GET",
+      headers: what.headers ?? {},
       agent: false,
       ...(trust === null ? {} : { ca: pem(trust) }),
       ...(own === undefined ? {} : { cert: pem(own.cert), key: pem(own.key) }),
@@ -60,7 +80,7 @@ function askOver(
       resolve({ status: response.statusCode ?? 0, certificate: subject });
     });
     asked.on("error", (error) => resolve("code" in error ? String(error.code) : error.message));
-    asked.end();
+    asked.end(what.body);
   });
 }
 
@@ -105,6 +125,64 @@ describe("HTTPS", () => {
     const { port } = (server = await serverOf(fakeMember(), { tls: readTls(filesOf("old")) }));
     server.renewTls(readTls(filesOf("new")));
     expect(await askOver(port, authority.ca)).toEqual({ status: 200, certificate: "new" });
+  });
+});
+
+describe("clients with certificates", () => {
+  const serve = async (more: Partial<TlsFiles> = {}, clients: ClientsDoor = "certificate") => {
+    const files = { ...filesOf("server", "request"), clientCa: stranger.ca, ...more };
+    server = await serverOf(fakeMember(), { tls: readTls(files), clients, readers: "token" });
+    return { files, server };
+  };
+  const checkout = (port: number, own?: Own, headers: Record<string, string> = {}) =>
+    askOver(port, authority.ca, own, {
+      method: "POST",
+      path: "/v1/authorizations",
+      headers: { ...SESSION_HEADERS, ...headers },
+      body: JSON.stringify(CHECKOUT),
+    });
+
+  it("check out with one of their signer's, and with nothing else", async () => {
+    const { server: strict } = await serve();
+    const { port } = strict;
+    expect(await checkout(port, stranger.issue("ana"))).toMatchObject({ status: 201 });
+    expect(await checkout(port)).toMatchObject({ status: 401 });
+    expect(await checkout(port, undefined, ADMIN_HEADERS)).toMatchObject({ status: 401 });
+    expect(await checkout(port, authority.issue("member"))).toMatchObject({ status: 401 });
+    expect(await checkout(port, testAuthority(folder, "third").issue("x"))).toMatchObject({
+      status: 401,
+    });
+    expect(await checkout(port, stranger.issue("old", -1))).toMatchObject({ status: 401 });
+    const heartbeat = { method: "POST", path: `/v1/authorizations/${SESSION}/heartbeat` };
+    const asked = { ...heartbeat, headers: SESSION_HEADERS, body: "{}" };
+    expect(await askOver(port, authority.ca, undefined, asked)).toMatchObject({ status: 401 });
+    expect(await askOver(port, authority.ca, stranger.issue("ana"), asked)).toMatchObject({
+      status: 200,
+    });
+  });
+
+  it("read what they need, and not who uses what", async () => {
+    const { port } = (await serve()).server;
+    const own = stranger.issue("ana");
+    const read = (path: string) => askOver(port, authority.ca, own, { path });
+    expect(await read("/v1/pool")).toMatchObject({ status: 200 });
+    expect(await read("/v1/authorizations")).toMatchObject({ status: 401 });
+    expect(await read("/v1/tokens")).toMatchObject({ status: 401 });
+  });
+
+  it("may have a token instead where both will do", async () => {
+    const { port } = (await serve({}, "token")).server;
+    expect(await checkout(port, stranger.issue("ana"))).toMatchObject({ status: 201 });
+    expect(await checkout(port, undefined, ADMIN_HEADERS)).toMatchObject({ status: 201 });
+    expect(await checkout(port)).toMatchObject({ status: 401 });
+  });
+
+  it("are those of the new signer once its file was replaced", async () => {
+    const { files, server: strict } = await serve();
+    const next = testAuthority(folder, "next-signer");
+    strict.renewTls(readTls({ ...files, clientCa: next.ca }));
+    expect(await checkout(strict.port, next.issue("ana"))).toMatchObject({ status: 201 });
+    expect(await checkout(strict.port, stranger.issue("ana"))).toMatchObject({ status: 401 });
   });
 });
 

@@ -21,6 +21,8 @@ export interface TlsFiles {
   readonly key: string;
   /** Who signs the certificates of members and clients; null: members' are checked against the system's list. */
   readonly ca: string | null;
+  /** Who signs the certificates of clients, if it is somebody else: then a server's certificate is none of a client. */
+  readonly clientCa?: string | null;
   readonly clientAuth: ClientAuth;
 }
 
@@ -29,6 +31,7 @@ export interface TlsMaterial {
   readonly cert: string;
   readonly key: string;
   readonly ca: string | null;
+  readonly clientCa: string | null;
   readonly clientAuth: ClientAuth;
   readonly expiresAtMs: number;
 }
@@ -47,17 +50,23 @@ export function readTls(files: TlsFiles): TlsMaterial {
       throw fileTrouble("read", path, error);
     }
   };
-  return checked(
-    files,
-    read(files.cert),
-    read(files.key),
-    files.ca === null ? null : read(files.ca),
-  );
+  const { ca, clientCa = null } = files;
+  return checked(files, {
+    cert: read(files.cert),
+    key: read(files.key),
+    ca: ca === null ? null : read(ca),
+    clientCa: clientCa === null ? null : read(clientCa),
+  });
 }
 
-function checked(files: TlsFiles, cert: string, key: string, ca: string | null): TlsMaterial {
-  if (files.clientAuth !== "none" && ca === null) {
-    throw new ForPeople("to check the certificates of clients, name who signs them: --tls-ca");
+type Texts = Pick<TlsMaterial, "cert" | "key" | "ca" | "clientCa">;
+
+function checked(files: TlsFiles, texts: Texts): TlsMaterial {
+  const { cert, key, ca, clientCa } = texts;
+  if (files.clientAuth !== "none" && ca === null && clientCa === null) {
+    throw new ForPeople(
+      "to check the certificates of clients, name who signs them: --client-ca or --tls-ca",
+    );
   }
   const parsed = attempt(
     files.cert,
@@ -68,14 +77,18 @@ function checked(files: TlsFiles, cert: string, key: string, ca: string | null):
   if (!parsed.checkPrivateKey(secret)) {
     throw new ForPeople(`${files.key} is not the key of the certificate in ${files.cert}`);
   }
-  if (ca !== null && files.ca !== null) {
-    attempt(files.ca, "holds no certificate in PEM", () => new X509Certificate(ca));
+  for (const [file, text] of [
+    [files.ca, ca],
+    [files.clientCa ?? null, clientCa],
+  ]) {
+    if (file == null || text == null) continue;
+    attempt(file, "holds no certificate in PEM", () => new X509Certificate(text));
   }
   attempt(files.cert, "cannot be used for TLS", () =>
     createSecureContext(contextOf({ cert, key, ca })),
   );
   const expiresAtMs = parsed.validToDate.getTime();
-  return { cert, key, ca, clientAuth: files.clientAuth, expiresAtMs };
+  return { ...texts, clientAuth: files.clientAuth, expiresAtMs };
 }
 
 function attempt<Value>(file: string, words: string, make: () => Value): Value {
@@ -97,12 +110,17 @@ export function contextOf(material: Pick<TlsMaterial, "cert" | "key" | "ca">): {
   return { cert, key, ...(ca === null ? {} : { ca }) };
 }
 
+/** The same for who is called: whose certificates it believes is not whom it trusts when it calls. */
+function serverContextOf(tls: TlsMaterial): ReturnType<typeof contextOf> {
+  return contextOf({ ...tls, ca: tls.clientCa ?? tls.ca });
+}
+
 /** A server for HTTP, or for HTTPS where there is a certificate. */
 export function createWebServer(tls: TlsMaterial | null, options: ServerOptions): Server {
   if (tls === null) return createServer(options);
   return createSecureServer({
     ...options,
-    ...contextOf(tls),
+    ...serverContextOf(tls),
     handshakeTimeout: HANDSHAKE_MS,
     requestCert: tls.clientAuth !== "none",
     rejectUnauthorized: tls.clientAuth === "require",
@@ -111,7 +129,7 @@ export function createWebServer(tls: TlsMaterial | null, options: ServerOptions)
 
 /** New connections get the new certificate. */
 export function renewTls(server: Server, tls: TlsMaterial): void {
-  if (server instanceof SecureServer) server.setSecureContext(contextOf(tls));
+  if (server instanceof SecureServer) server.setSecureContext(serverContextOf(tls));
 }
 
 export interface TlsWatch {
@@ -141,13 +159,17 @@ export function watchTls(
       readFile(path, "utf8").catch((error: unknown) => {
         throw fileTrouble("read", path, error);
       });
-    const [cert, key, ca] = await Promise.all([
+    const readIf = (path: string | null | undefined): Promise<string> | null =>
+      path == null ? null : read(path);
+    const [cert, key, ca, clientCa] = await Promise.all([
       read(files.cert),
       read(files.key),
-      files.ca === null ? null : read(files.ca),
+      readIf(files.ca),
+      readIf(files.clientCa),
     ]);
-    if (cert === inUse.cert && key === inUse.key && ca === inUse.ca) return null;
-    return checked(files, cert, key, ca);
+    const isSame = cert === inUse.cert && key === inUse.key && ca === inUse.ca;
+    if (isSame && clientCa === inUse.clientCa) return null;
+    return checked(files, { cert, key, ca, clientCa });
   };
   const look = async (): Promise<void> => {
     let trouble: string | null = null;
