@@ -56,16 +56,24 @@ export function tokenHeader(memberKey: string, certificate: MemberCertificate | 
 
 /** What is signed; `header` comes from `tokenHeader`. */
 export function tokenSigningInput(claims: TokenClaims, header: string): string {
-  const { issuedAtMs, licenseSequence, ...named } = claims;
+  return `${header}.${base64urlOfBinary(tokenPayload(claims))}`;
+}
+
+/**
+ * The second part of a token before it is base64url; all its characters are ASCII. Written out by hand, because a
+ * server makes one for every grant: through JSON.stringify it takes three times as long.
+ */
+export function tokenPayload(claims: TokenClaims): string {
+  const { pool, member, epoch, session, feature, version, seats, lifeMs } = claims;
+  const { issuedAtMs, licenseSequence } = claims;
   const iat = Math.floor(issuedAtMs / 1000);
-  const payload = {
-    ...named,
-    iat,
-    iatMs: issuedAtMs,
-    exp: iat + Math.ceil(Math.max(claims.lifeMs, THIRD_PARTY_LIFE_MS_MIN) / 1000),
-    seq: licenseSequence,
-  };
-  return `${header}.${jsonPart(payload)}`;
+  const exp = iat + Math.ceil(Math.max(lifeMs, THIRD_PARTY_LIFE_MS_MIN) / 1000);
+  return (
+    `{"pool":${jsonText(pool)},"member":${jsonText(member)},"epoch":${epoch},` +
+    `"session":${jsonText(session)},"feature":${jsonText(feature)},` +
+    `"version":${version === null ? "null" : jsonText(version)},"seats":${seats},"lifeMs":${lifeMs},` +
+    `"iat":${iat},"iatMs":${issuedAtMs},"exp":${exp},"seq":${licenseSequence}}`
+  );
 }
 
 /** `signature` is base64url. */
@@ -222,13 +230,23 @@ function isCount(value: unknown): value is number {
   return typeof value === "number" && Number.isSafeInteger(value) && value >= 0;
 }
 
-/** JSON with everything beyond ASCII escaped, so that its characters are its bytes. */
+/** Text that JSON shows as it is: what names, versions and sessions are made of. */
+const PLAIN = /^[\w.:-]*$/;
+
+/** JSON of a text, with everything beyond ASCII escaped, so that its characters are its bytes. */
+function jsonText(text: string): string {
+  return PLAIN.test(text) ? `"${text}"` : ascii(JSON.stringify(text));
+}
+
 function jsonPart(value: object): string {
-  const ascii = JSON.stringify(value).replaceAll(
+  return base64urlOfBinary(ascii(JSON.stringify(value)));
+}
+
+function ascii(json: string): string {
+  return json.replaceAll(
     /[\u0080-\uffff]/g,
     (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`,
   );
-  return base64urlOfBinary(ascii);
 }
 
 function objectOf(part: string): Record<string, unknown> | null {

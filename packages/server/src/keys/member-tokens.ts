@@ -8,10 +8,11 @@ import {
   type TokenClaims,
   tokenHeader,
   tokenParts,
-  tokenSigningInput,
+  tokenPayload,
 } from "@quorate/protocol";
 import type { Tokens } from "../member/ports.ts";
-import { sign, verify } from "./node-keys.ts";
+import { verify } from "./node-keys.ts";
+import { signerOf } from "./signer.ts";
 
 export interface MemberTokensOptions {
   /** The pool's name; null as long as the member has no license. Asked at each `read`. */
@@ -24,11 +25,13 @@ export interface MemberTokensOptions {
 }
 
 export function createMemberTokens(options: MemberTokensOptions): Tokens {
-  const header = tokenHeader(options.publicKey, options.certificate);
+  const header = `${tokenHeader(options.publicKey, options.certificate)}.`;
+  const sign = signerOf(options.privateKey);
   return {
     sign(claims: TokenClaims): string {
-      const input = tokenSigningInput(claims, header);
-      return assembleToken(input, sign(options.privateKey, Buffer.from(input, "latin1")));
+      const payload = Buffer.from(tokenPayload(claims), "latin1").toString("base64url");
+      const input = header + payload;
+      return assembleToken(input, sign(Buffer.from(input, "latin1")));
     },
     read(token, memberKeyOf): TokenClaims | null {
       const parts = tokenParts(token);
