@@ -32,6 +32,14 @@ import { createRuntime } from "./runtime.ts";
 import { type StoreChoice, openStore } from "./store/open-store.ts";
 import { openSqliteStore } from "./store/sqlite-store.ts";
 import type { Store } from "./store/store.ts";
+import {
+  headersOfSpan,
+  tracedJournal,
+  tracedMember,
+  tracedPeers,
+  tracedStore,
+  tracerIfOn,
+} from "./tracing/tracing.ts";
 import { watchPool } from "./webhooks/pool-watch.ts";
 import { createWebhooks, type WebhookTarget } from "./webhooks/webhooks.ts";
 
@@ -103,7 +111,9 @@ export async function openMember(options: OpenMemberOptions): Promise<OpenMember
     ...(historyDays === undefined ? {} : { retentionMs: historyDays * DAY_MS }),
     ...(historyUsers === undefined ? {} : { historyUsers }),
   });
-  const journal = measuredJournal(opened, latencies);
+  const tracer = tracerIfOn();
+  const measured = measuredJournal(opened, latencies);
+  const journal = tracer === null ? measured : tracedJournal(measured, tracer);
   const warn = (sentence: string): void => options.log.warn(sentence);
   const plainStore = await openStore(options.store, warn).catch(async (error: unknown) => {
     await journal.close();
@@ -116,7 +126,8 @@ export async function openMember(options: OpenMemberOptions): Promise<OpenMember
       throw error;
     });
   }
-  const store = measuredStore(plainStore, latencies);
+  const measuredOne = measuredStore(plainStore, latencies);
+  const store = tracer === null ? measuredOne : tracedStore(measuredOne, tracer);
   const least = shortestLeaseMs(options.leaseMs, store.failoverGapMs);
   if (least !== null) {
     await Promise.all([journal.close(), store.close()]);
@@ -131,6 +142,7 @@ export async function openMember(options: OpenMemberOptions): Promise<OpenMember
   const peers = createPeers({
     id: options.id,
     sign: (bytes) => sign(options.privateKey, bytes),
+    ...(tracer === null ? {} : { headers: headersOfSpan }),
     onUntrusted: (url, code) =>
       options.log.warn(
         `no TLS with ${url} (${code}); look at --tls-ca and the certificate's names`,
@@ -154,7 +166,7 @@ export async function openMember(options: OpenMemberOptions): Promise<OpenMember
     runtime: createRuntime(),
     store,
     journal,
-    peers,
+    peers: tracer === null ? peers : tracedPeers(peers, tracer),
     tokens: createMemberTokens({
       pool: () => (pool ??= member.pool().pool),
       privateKey: options.privateKey,
@@ -174,7 +186,8 @@ export async function openMember(options: OpenMemberOptions): Promise<OpenMember
           log: options.log,
         });
   const http = await createHttpServer({
-    member,
+    member: tracer === null ? member : tracedMember(member, tracer),
+    tracer,
     adminToken: options.adminToken,
     audit,
     tokens: member.tokens,

@@ -15,6 +15,7 @@ export interface ObserveFlags {
   readonly webhookSecretFile?: string;
   readonly historyDays: number;
   readonly historyUsers: HistoryUsers;
+  readonly otel?: boolean;
 }
 
 export interface Observe {
@@ -42,6 +43,10 @@ export function observeOptions(command: Command): Command {
       new Option("--history-users <HOW>", "what the usage history keeps of users' names")
         .choices(["keep", "hash", "drop"])
         .default("keep"),
+    )
+    .option(
+      "--otel",
+      "trace with OpenTelemetry, which has to be installed; see its OTEL_ variables",
     );
 }
 

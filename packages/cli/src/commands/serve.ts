@@ -23,6 +23,7 @@ import { type OidcFlags, oidcFrom, oidcOptions } from "./oidc-options.ts";
 import { type RunningStore, startStore } from "./managed-store.ts";
 import { storeFileToMove, type StoreFlags, storeOptions } from "./store-option.ts";
 import { adminTokenFrom } from "../servers.ts";
+import { startTracing, type Tracing } from "../tracing.ts";
 
 /** Built by Vite; a server without it serves everything else. */
 const CONSOLE_FOLDER = fileURLToPath(new URL("../../../console/dist", import.meta.url));
@@ -94,6 +95,7 @@ async function serve(flags: ServeFlags): Promise<void> {
     flags.adminTokenFile === undefined && process.env["QUORATE_ADMIN_TOKEN_FILE"] === undefined
       ? null
       : adminTokenFrom(flags.adminTokenFile);
+  const tracing = flags.otel === true ? await startTracing() : null;
   const folder = openMemberFolder(flags.data, flags.id ?? null, idOfHost(hostname()));
   tellWarnings(folder.warnings);
   const log = pino({ base: { member: folder.id } }, pino.destination({ fd: 2, sync: true }));
@@ -135,10 +137,14 @@ async function serve(flags: ServeFlags): Promise<void> {
     await store.stop();
     throw asFailure(error, `${host}:${port}`);
   }
-  await runUntilSignal(opened, store);
+  await runUntilSignal(opened, store, tracing);
 }
 
-function runUntilSignal(opened: OpenMember, store: RunningStore): Promise<void> {
+function runUntilSignal(
+  opened: OpenMember,
+  store: RunningStore,
+  tracing: Tracing | null,
+): Promise<void> {
   return new Promise((done) => {
     let stopping = false;
     const stop = (): void => {
@@ -147,6 +153,7 @@ function runUntilSignal(opened: OpenMember, store: RunningStore): Promise<void> 
       void opened
         .stop()
         .then(() => store.stop())
+        .then(() => tracing?.stop())
         .then(() => process.exit(EXIT.ok));
     };
     process.on("SIGTERM", stop);

@@ -11,6 +11,7 @@
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
 import type { Duplex } from "node:stream";
+import type { Tracer } from "@opentelemetry/api";
 import Fastify from "fastify";
 import type { FastifyError, FastifyReply, FastifyRequest } from "fastify";
 import type { Metric } from "prom-client";
@@ -54,6 +55,7 @@ import { rawHeader } from "./raw-header.ts";
 import { addReadRoutes } from "./read-routes.ts";
 import { readBodiesOf, RefusedError } from "./request-bodies.ts";
 import { unknownMember } from "./session-bodies.ts";
+import { traceCalls } from "../tracing/tracing.ts";
 import { createTally } from "./tally.ts";
 import { createWebServer, renewTls } from "./tls.ts";
 import type { TlsMaterial } from "./tls.ts";
@@ -82,6 +84,8 @@ export interface HttpServerOptions {
   readonly limits?: Partial<HttpLimits>;
   /** What `/metrics` shows beside its own. */
   readonly metrics?: readonly Metric[];
+  /** Null or missing: nothing is traced. */
+  readonly tracer?: Tracer | null;
   /** Null or missing: HTTP without TLS. */
   readonly tls?: TlsMaterial | null;
 }
@@ -190,6 +194,8 @@ export async function createHttpServer(options: HttpServerOptions): Promise<Http
     void reply.code(problem.status).headers(pairsOf(problem.headers)).send(problem.text);
   }
 
+  const { tracer = null } = options;
+  if (tracer !== null) traceCalls(app, tracer);
   app.addHook("onRequest", async (request, reply) => {
     void reply.headers({ "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff" });
     const { method, is404, raw, routeOptions } = request;

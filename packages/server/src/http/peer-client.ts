@@ -22,6 +22,8 @@ export interface PeerIdentity {
   readonly id: string;
   /** The Ed25519 signature as base64url, by the member's key. */
   sign(bytes: Uint8Array): string;
+  /** Headers that go with a call beside its own; nobody relies on them. */
+  headers?(): Record<string, string>;
   /** Told once per reason when another member's certificate is not accepted, or ours is not by it. */
   onUntrusted?(url: string, code: string): void;
 }
@@ -72,6 +74,7 @@ export function createPeers(identity: PeerIdentity): HttpPeers {
           method: "POST",
           agent: secure ? tlsAgent : agent,
           headers: {
+            ...identity.headers?.(),
             "Content-Type": "application/json",
             "Content-Length": body.length,
             [SIGNATURE_HEADER]: identity.sign(signedBytes(body)),
