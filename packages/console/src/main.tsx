@@ -8,7 +8,6 @@
  *   ui/     pages
  */
 import { render } from "preact";
-import { Administrator } from "./live/administrator.ts";
 import { Live } from "./live/live.ts";
 import { PoolCalls } from "./live/pool-calls.ts";
 import { App } from "./ui/app.tsx";
@@ -18,4 +17,4 @@ import "./styles.css";
 const live = new Live(new PoolCalls(location.origin));
 live.start();
 const root = document.getElementById("console");
-if (root !== null) render(<App live={live} administrator={new Administrator()} />, root);
+if (root !== null) render(<App live={live} />, root);

@@ -1,9 +1,10 @@
 /** A pool of three `quorate serve` with three features and people at work, shared by the tests of a file. */
+import { hash, randomBytes } from "node:crypto";
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Authorization, nodeClient, type QuorateClient } from "@quorate/client/node";
-import type { PoolAnswer } from "@quorate/protocol";
+import type { DenialsAnswer, PoolAnswer, Role, TokenAnswer } from "@quorate/protocol";
 import { certificateBytes, signedBytes } from "@quorate/protocol";
 import {
   generatePrivateKey,
@@ -21,6 +22,7 @@ const LIFE_MS = 12_000;
 const SIM_EXPIRES = new Date(Date.now() + 41.5 * 24 * 3_600_000).toISOString();
 export const MEMBERS = ["a", "b", "c"] as const;
 export const ADMIN_TOKEN = "administrator-of-the-console";
+const ADMIN_HEADERS = { Authorization: `Bearer ${ADMIN_TOKEN}` };
 
 export interface Seats {
   readonly cad: number;
@@ -35,16 +37,22 @@ export class ConsolePool {
   readonly #servers = new Map<string, ServerProcess>();
   readonly #urls = new Map<string, string>();
   readonly #clients: QuorateClient[] = [];
+  readonly #flags: readonly string[];
 
-  static async start(): Promise<ConsolePool> {
-    const pool = new ConsolePool();
+  private constructor(flags: readonly string[]) {
+    this.#flags = flags;
+  }
+
+  /** `flags`: more of `quorate serve`, the same for each server. */
+  static async start(flags: readonly string[] = []): Promise<ConsolePool> {
+    const pool = new ConsolePool(flags);
     writeFileSync(join(pool.#folder, "admin.token"), ADMIN_TOKEN, { mode: 0o600 });
     const seats = { cad: 30, sim: 8, solver: 4 };
     writeFileSync(join(pool.#folder, "license.json"), pool.license(1, seats));
     for (const id of MEMBERS) pool.#addMember(id);
     await Promise.all(MEMBERS.map((id) => pool.up(id)));
     await waitFor("every server has seats of every feature", async () => {
-      const response = await fetch(`${pool.url("a")}/v1/features`);
+      const response = await fetch(`${pool.url("a")}/v1/features`, { headers: ADMIN_HEADERS });
       const { features } = (await response.json()) as {
         features: { members: Record<string, unknown> }[];
       };
@@ -98,6 +106,7 @@ export class ConsolePool {
       `--store=sqlite:${at("store.db")}`,
       `--lease-ms=${LEASE_MS}`,
       `--admin-token-file=${at("admin.token")}`,
+      ...this.#flags,
     ]);
     this.#servers.set(id, server);
     this.#urls.set(id, await server.ready());
@@ -109,8 +118,47 @@ export class ConsolePool {
 
   async leader(by: string): Promise<string> {
     return waitFor(`${by} knows a leader`, async () => {
-      const response = await fetch(`${this.url(by)}/v1/pool`);
+      const response = await fetch(`${this.url(by)}/v1/pool`, { headers: ADMIN_HEADERS });
       return ((await response.json()) as PoolAnswer).leader?.id ?? null;
+    });
+  }
+
+  /** A token of the pool. */
+  async token(name: string, role: Role): Promise<string> {
+    const response = await fetch(`${this.url("a")}/v1/tokens`, {
+      method: "POST",
+      headers: { ...ADMIN_HEADERS, "Content-Type": "application/json" },
+      body: JSON.stringify({ name, role }),
+    });
+    const { token } = (await response.json()) as TokenAnswer;
+    await waitFor(`every server knows the token ${name}`, async () => {
+      const known = await Promise.all(
+        [...this.#urls.values()].map((url) =>
+          fetch(`${url}/v1/license`, { headers: { Authorization: `Bearer ${token}` } }),
+        ),
+      );
+      return known.every((each) => each.ok);
+    });
+    return token;
+  }
+
+  /** A request that is refused: more seats than there are. */
+  async beRefused(feature: keyof Seats, user: string, at: string): Promise<void> {
+    const secret = randomBytes(32).toString("base64url");
+    const response = await fetch(`${this.url(at)}/v1/authorizations`, {
+      method: "POST",
+      headers: { "Content-Type": "application/json", "Quorate-Session": secret },
+      body: JSON.stringify({
+        session: hash("sha256", secret, "base64url"),
+        feature,
+        seats: 1_000,
+        holder: { user, host: "kiosk-01" },
+      }),
+    });
+    if (response.status !== 409) throw new Error(`it was answered with ${response.status}`);
+    await waitFor(`the refusal of ${user} is in the journal`, async () => {
+      const listed = await fetch(`${this.url(at)}/v1/denials?user=${user}`);
+      return ((await listed.json()) as DenialsAnswer).denials.length > 0;
     });
   }
 
@@ -126,6 +174,7 @@ export class ConsolePool {
       vendorKey: publicKeyOf(this.#vendorKey),
       holder: { user, host, process: `${feature}.exe ${4_000 + 37 * this.#clients.length}` },
       releaseOnExit: false,
+      token: ADMIN_TOKEN,
     });
     this.#clients.push(client);
     return client.checkout({ feature });

@@ -3,6 +3,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import type { Page } from "playwright-core";
 import type { AuthorizationRow, AuthorizationsPage } from "@quorate/protocol";
 import { fakeMember, serverOf } from "../../../packages/server/src/http/fake-member.ts";
+import { RowsPage } from "../../../packages/server/src/member/rows-page.ts";
 import { waitFor } from "../../e2e/src/wait.ts";
 import { Browser, picture } from "./browser.ts";
 import { buildConsole, CONSOLE_FOLDER } from "./build.ts";
@@ -12,29 +13,23 @@ const ROWS = 100_000;
 const ROWS_IN_PAGE_MAX = 80;
 /** A key stroke or a turn of the wheel is answered within this, on a machine that does other things, too. */
 const ANSWER_MS_MAX = 400;
-/** Another order moves every row. */
-const ORDER_MS_MAX = 1_000;
+const INSECURE = "other machines reach this server without TLS (--insecure)";
 
 let server: Awaited<ReturnType<typeof serverOf>>;
 let browser: Browser;
 let page: Page;
-let pages = 0;
 
 beforeAll(async () => {
   buildConsole();
   const rows = Array.from({ length: ROWS }, (_, index) => row(index));
+  const pool = fakeMember().pool();
   const member = fakeMember({
-    authorizations: async ({ limit = 100, after }): Promise<AuthorizationsPage> => {
-      pages += 1;
-      const first = after === undefined ? 0 : Number(after.slice(0, 9)) + 1;
-      const authorizations = rows.slice(first, first + limit);
-      const more = first + limit < rows.length;
-      return {
-        authorizations,
-        missing: [],
-        next: more ? (authorizations.at(-1)?.session ?? null) : null,
-      };
+    authorizations: async (query): Promise<AuthorizationsPage> => {
+      const found = new RowsPage(query);
+      for (const each of rows) found.take(each);
+      return { ...found.finish(), found: found.found, total: found.total, missing: [] };
     },
+    pool: () => ({ ...pool, alarms: [INSECURE] }),
   });
   server = await serverOf(member, { consoleFolder: CONSOLE_FOLDER });
   browser = await Browser.launch();
@@ -46,10 +41,9 @@ afterAll(async () => {
   await server?.close();
 });
 
-test("100,000 sessions are read page by page, searched, ordered and scrolled without lag", async () => {
+test("100,000 sessions are searched, ordered and scrolled through without lag", async () => {
   await page.goto(`${server.url}/#/sessions`);
   await page.getByText(/100,000 of 100,000 sessions/).waitFor();
-  expect(pages).toBeGreaterThanOrEqual(ROWS / 1_000);
   const table = page.getByRole("table", { name: "Sessions" });
   expect(await table.getAttribute("aria-rowcount")).toBe(String(ROWS + 1));
   expect(await page.locator("[data-session]").count()).toBeLessThan(ROWS_IN_PAGE_MAX);
@@ -60,23 +54,32 @@ test("100,000 sessions are read page by page, searched, ordered and scrolled wit
   await page.getByText(/^1 of 100,000 sessions/).waitFor();
   await search.fill("");
   await page.getByText(/^100,000 of 100,000 sessions/).waitFor();
-  expect(await longestTaskMs()).toBeLessThan(ANSWER_MS_MAX);
   await page.getByRole("button", { name: "User", exact: true }).click();
   await page.locator("[data-session]", { hasText: "user-00000" }).first().waitFor();
-  expect(await longestTaskMs()).toBeLessThan(ORDER_MS_MAX);
+  expect(await longestTaskMs()).toBeLessThan(ANSWER_MS_MAX);
   await picture(page, "sessions-100000");
 
-  // By the wheel, and by the keyboard to the very end.
+  // By the wheel, and by the keyboard: what comes next is read on the way.
   await table.hover();
-  for (let turn = 0; turn < 10; turn += 1) await page.mouse.wheel(0, 20_000);
+  await page.mouse.wheel(0, 6_000);
+  await page.locator("[data-session]", { hasText: "user-00200" }).waitFor();
   await table.focus();
-  await page.keyboard.press("End");
-  await page.locator(`[aria-rowindex="${ROWS + 1}"]`).waitFor();
-  await page.getByText("user-99999").waitFor();
+  await waitFor("the reader comes far", async () => {
+    await page.keyboard.press("End");
+    return (await page.locator("[data-session]", { hasText: "user-01000" }).count()) > 0;
+  });
   expect(await page.locator("[data-session]").count()).toBeLessThan(ROWS_IN_PAGE_MAX);
+  // The other end is the other order.
+  await page.getByRole("button", { name: "User", exact: true }).click();
+  await page.locator("[data-session]", { hasText: "user-99999" }).first().waitFor();
 
   expect(await longestTaskMs()).toBeLessThan(ANSWER_MS_MAX);
   expect(browser.complaints).toEqual([]);
+});
+
+test("the console says that a server is reached without TLS", async () => {
+  await page.goto(`${server.url}/#/pool`);
+  await page.getByRole("region", { name: "Alarms" }).getByText(INSECURE).waitFor();
 });
 
 async function watchLongTasks(): Promise<void> {

@@ -2,7 +2,13 @@
  * What the console knows now, kept fresh: polling is the truth, the event streams only make it look sooner
  * and tell what happened between two looks.
  */
-import type { FeaturesAnswer, LicenseAnswer, MemberEvent, PoolAnswer } from "@quorate/protocol";
+import type {
+  FeaturesAnswer,
+  LicenseAnswer,
+  MemberEvent,
+  PoolAnswer,
+  RecentEventsAnswer,
+} from "@quorate/protocol";
 import { addHappenings, happeningOf, happeningsBetween } from "../model/happenings.ts";
 import type { Happening } from "../model/happenings.ts";
 import { withLastKnown } from "../model/last-known.ts";
@@ -16,7 +22,11 @@ const POOL_EVERY_MS = 1_000;
 const FEATURES_EVERY_MS = 2_000;
 /** After a hint, and at most this often. */
 const FEATURES_SOON_MS = 400;
-/** Nobody looks at a hidden page, but its chart goes on. */
+/** What was told once is not told again: by a stream, and by the list of what was before it. */
+const EVENTS_KNOWN_MAX = 2_000;
+/** The servers' memories come within this, and are shown at once: lines that push each other down are hard to read. */
+const PAST_TOGETHER_MS = 400;
+/** Nobody looks at a hidden page, but its chart goes on; and where a login is needed it is the reader's turn. */
 const HIDDEN_FACTOR = 5;
 
 export interface Snapshot {
@@ -35,9 +45,12 @@ export interface Snapshot {
 }
 
 export interface Link {
-  readonly state: "connecting" | "live" | "polling" | "lost";
+  /** `closed`: a server answers, and wants to know who asks. */
+  readonly state: "connecting" | "live" | "polling" | "closed" | "lost";
   /** Id of the member that answers. */
   readonly member: string | null;
+  /** Where it answers. */
+  readonly url: string;
   readonly answeredAtMs: number | null;
 }
 
@@ -49,6 +62,9 @@ export class Live {
   #licenseSequence: number | null = null;
   #featuresTimer: number | null = null;
   #featuresAtMs = -Infinity;
+  readonly #knownEvents = new Set<string>();
+  readonly #past: Happening[] = [];
+  #pastTimer: number | null = null;
 
   constructor(calls: PoolCalls) {
     this.calls = calls;
@@ -61,12 +77,13 @@ export class Live {
       happenings: [],
       silent: new Set(),
       downSince: new Map(),
-      link: { state: "connecting", member: null, answeredAtMs: null },
+      link: { state: "connecting", member: null, url: calls.current, answeredAtMs: null },
     };
     this.#streams = new MemberStreams({
       onEvent: (event, from) => this.#takeEvent(event, from),
       onHint: () => this.#featuresSoon(),
       onChange: () => this.#takeStreams(),
+      onOpen: (url, id) => void this.#lookBack(url, id),
     });
   }
 
@@ -80,6 +97,7 @@ export class Live {
   }
 
   start(): void {
+    void this.calls.askLogin(this.calls.origin);
     void this.#pollPool();
     document.addEventListener("visibilitychange", () => {
       if (!document.hidden) this.#featuresSoon();
@@ -94,7 +112,8 @@ export class Live {
 
   async #pollPool(): Promise<void> {
     await this.#lookAtPool();
-    const slower = document.hidden ? HIDDEN_FACTOR : 1;
+    const isClosed = this.#snapshot.link.state === "closed";
+    const slower = document.hidden || isClosed ? HIDDEN_FACTOR : 1;
     if (performance.now() - this.#featuresAtMs >= FEATURES_EVERY_MS * slower) {
       await this.#lookAtFeatures();
     }
@@ -127,7 +146,7 @@ export class Live {
     this.#streams.keep(
       pool.members.flatMap(({ id, alive }) => {
         const url = this.calls.urlOf(pool, from, id);
-        return alive && url !== null && url !== "" ? [{ id, url }] : [];
+        return alive && url !== null && url !== "" && this.#mayRead(url) ? [{ id, url }] : [];
       }),
     );
     const downSince = new Map<string, number>();
@@ -143,6 +162,7 @@ export class Live {
       link: {
         state: this.#streams.anyOpen ? "live" : "polling",
         member: pool.self,
+        url: from,
         answeredAtMs: nowMs,
       },
     });
@@ -151,9 +171,21 @@ export class Live {
     if (news.length > 0) this.#featuresSoon();
   }
 
+  /** A stream that is refused looks like one that broke: where nobody may read without a login, ask first. */
+  #mayRead(url: string): boolean {
+    const { logins, current } = this.calls;
+    if (logins.at(current)?.readers !== "token") return true;
+    if (logins.at(url) === null) void this.calls.askLogin(url);
+    return logins.me(url) !== null;
+  }
+
   #lost(error: unknown): void {
     if (!(error instanceof NoServerError || error instanceof RefusedError)) throw error;
-    this.#change({ link: { ...this.#snapshot.link, state: "lost" } });
+    const closed = error instanceof RefusedError && error.code === "unauthorized";
+    const { link } = this.#snapshot;
+    const url = this.calls.current;
+    if (closed) this.#streams.keep([]);
+    this.#change({ link: { ...link, state: closed ? "closed" : "lost", url } });
   }
 
   async #lookAtFeatures(): Promise<void> {
@@ -197,7 +229,39 @@ export class Live {
     }
   }
 
+  /** What the member did before its stream began, or while it was broken. */
+  async #lookBack(url: string, id: string): Promise<void> {
+    try {
+      const { events } = await this.calls.readFrom<RecentEventsAnswer>(url, "/v1/events/recent");
+      const news = events.flatMap((event) => {
+        const happening = this.#isNew(event, id) ? happeningOf(event, id) : null;
+        return happening === null ? [] : [happening];
+      });
+      this.#past.push(...news);
+      if (this.#pastTimer !== null) return;
+      this.#pastTimer = window.setTimeout(() => {
+        this.#pastTimer = null;
+        const past = this.#past.splice(0);
+        this.#change({ happenings: addHappenings(this.#snapshot.happenings, past) });
+      }, PAST_TOGETHER_MS);
+    } catch {
+      // It is no more there, or its streams are taken: it is asked again when one opens.
+    }
+  }
+
+  #isNew(event: MemberEvent, from: string): boolean {
+    const key = `${from} ${event.at} ${event.type} ${JSON.stringify(event.data)}`;
+    if (this.#knownEvents.has(key)) return false;
+    this.#knownEvents.add(key);
+    const [oldest] = this.#knownEvents;
+    if (this.#knownEvents.size > EVENTS_KNOWN_MAX && oldest !== undefined) {
+      this.#knownEvents.delete(oldest);
+    }
+    return true;
+  }
+
   #takeEvent(event: MemberEvent, from: string): void {
+    if (!this.#isNew(event, from)) return;
     const happening = happeningOf(event, from);
     if (happening !== null) {
       this.#change({ happenings: addHappenings(this.#snapshot.happenings, [happening]) });

@@ -16,6 +16,8 @@ export interface StreamListeners {
   /** A seat was given or returned, which happens all the time: worth another look, not a line. */
   readonly onHint: () => void;
   readonly onChange: () => void;
+  /** A stream tells nothing of what was before it. */
+  readonly onOpen: (url: string, id: string) => void;
 }
 
 interface Stream {
@@ -64,9 +66,12 @@ export class MemberStreams {
 
   #open(id: string, stream: Stream): void {
     stream.timer = null;
-    const source = new EventSource(`${stream.url}/v1/events`);
+    const source = new EventSource(`${stream.url}/v1/events`, { withCredentials: true });
     stream.source = source;
-    source.addEventListener("open", () => this.#become(stream, "open"));
+    source.addEventListener("open", () => {
+      this.#become(stream, "open");
+      this.#listeners.onOpen(stream.url, id);
+    });
     source.addEventListener("error", () => {
       // Opened anew here and not by the browser, which gives up on some errors and not on others.
       source.close();

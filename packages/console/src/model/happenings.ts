@@ -5,8 +5,12 @@
  */
 import type { MemberEvent, PoolAnswer } from "@quorate/protocol";
 
+/** What a reader may want to see alone. */
+export type HappeningKind = "servers" | "seats" | "licenses" | "requests" | "alarms";
+
 export interface Happening {
   readonly key: string;
+  readonly kind: HappeningKind;
   readonly atMs: number;
   readonly tone: "good" | "plain" | "bad";
   readonly text: string;
@@ -25,10 +29,14 @@ export function addHappenings(
 ): readonly Happening[] {
   let list = known;
   for (const one of news) {
-    const same = list.find((each) => each.key === one.key);
-    const isOld = same !== undefined && one.atMs - same.atMs > SAME_WITHIN_MS;
-    if (same === undefined || isOld) list = [one, ...list].slice(0, HAPPENINGS_MAX);
-    else if (COUNTED.test(one.key)) {
+    // What was before the page was opened comes late: it goes where it belongs.
+    const same = list.find(
+      (each) => each.key === one.key && Math.abs(one.atMs - each.atMs) <= SAME_WITHIN_MS,
+    );
+    if (same === undefined) {
+      const newer = list.filter((each) => each.atMs > one.atMs);
+      list = [...newer, one, ...list.slice(newer.length)].slice(0, HAPPENINGS_MAX);
+    } else if (COUNTED.test(one.key)) {
       list = list.map((each) => (each === same ? { ...same, times: same.times + 1 } : each));
     }
   }
@@ -45,7 +53,8 @@ export function happeningsBetween(
 ): Happening[] {
   const news: Happening[] = [];
   const tell = (key: string, tone: Happening["tone"], text: string): void => {
-    news.push({ key, atMs, tone, text, times: 1 });
+    const kind = key.startsWith("license/") ? "licenses" : "servers";
+    news.push({ key, kind, atMs, tone, text, times: 1 });
   };
   for (const member of after.members) {
     const old = before.members.find((each) => each.id === member.id);
@@ -82,6 +91,21 @@ export function happeningsBetween(
   return news;
 }
 
+const KINDS: Readonly<Record<string, HappeningKind>> = {
+  "seats-moved": "seats",
+  "seats-reclaimed": "seats",
+  reinstated: "seats",
+  converted: "seats",
+  "feature-resized": "licenses",
+  "license-installed": "licenses",
+  "license-expires": "licenses",
+  "seat-limit-reached": "requests",
+  revoked: "requests",
+  denied: "requests",
+  alarm: "alarms",
+  "alarm-cleared": "alarms",
+};
+
 /** Null for what happens all the time and needs no line, and for what a newer server may send. */
 export function happeningOf(event: MemberEvent, from: string): Happening | null {
   const { type, data } = event;
@@ -91,6 +115,7 @@ export function happeningOf(event: MemberEvent, from: string): Happening | null 
   };
   const make = (key: string, tone: Happening["tone"], text: string): Happening => ({
     key,
+    kind: KINDS[type] ?? "servers",
     atMs: Date.parse(event.at),
     tone,
     text,
@@ -175,8 +200,32 @@ export function happeningOf(event: MemberEvent, from: string): Happening | null 
         "bad",
         `${word("feature")}: a request was denied (${word("code")})`,
       );
+    case "seat-limit-reached":
+      return make(
+        `limit/${word("feature")}`,
+        "bad",
+        `${word("feature")}: all ${seatWords(word("seats"))} are in use`,
+      );
+    case "license-expires":
+      return make(
+        `expires/${word("feature")}/${word("days")}`,
+        "bad",
+        `${word("feature")} ends within ${word("days") === "1" ? "a day" : `${word("days")} days`}`,
+      );
+    case "majority-lost":
+      return make(`majority/false/${word("alive")}`, "bad", "the majority is lost");
+    case "majority-reached":
+      return make(`majority/true/${word("alive")}`, "good", "a majority is reached again");
+    case "member-lost":
+      return make(`down/${word("member")}/${word("epoch")}`, "bad", `${word("member")} is down`);
     case "alarm":
       return make(`alarm/${from}/${word("name")}`, "bad", `${from}: ${word("sentence")}`);
+    case "alarm-cleared":
+      return make(
+        `cleared/${from}/${word("name")}`,
+        "good",
+        `${from}: the alarm “${word("name")}” is over`,
+      );
     default:
       return null;
   }

@@ -1,4 +1,4 @@
-/** Use of a feature over time, collected since the page was opened. The API keeps no history (yet). */
+/** Use of a feature over time, collected since the page was opened: finer than the history, and at hand at once. */
 import type { FeatureRow } from "@quorate/protocol";
 
 interface Sample {

@@ -1,13 +1,12 @@
 import { useEffect, useRef, useState } from "preact/hooks";
-import type { Administrator } from "../live/administrator.ts";
 import type { Link, Live } from "../live/live.ts";
 import { durationWords } from "../model/time-words.ts";
 import { FeaturesPage } from "./features-page.tsx";
-import { type Page, PAGES, useLive, useNowMs, useRoute, useToken } from "./hooks.ts";
+import { type Page, PAGES, useLive, useMe, useNowMs, useRoute } from "./hooks.ts";
 import { LicensePage } from "./license-page.tsx";
+import { LoginDialog, LoginPage } from "./login-form.tsx";
 import { PoolPage } from "./pool-page.tsx";
 import { SessionsPage } from "./sessions-page.tsx";
-import { TokenDialog } from "./token-dialog.tsx";
 
 const TITLES: Readonly<Record<Page, string>> = {
   pool: "Pool",
@@ -16,20 +15,17 @@ const TITLES: Readonly<Record<Page, string>> = {
   license: "License",
 };
 
-export interface AppProps {
-  readonly live: Live;
-  readonly administrator: Administrator;
-}
-
-export function App({ live, administrator }: AppProps) {
+export function App({ live }: { readonly live: Live }) {
   const snapshot = useLive(live);
   const { page, query } = useRoute();
-  const [asksToken, setAsksToken] = useState(false);
+  const [asksLogin, setAsksLogin] = useState(false);
   const heading = useRef<HTMLHeadingElement>(null);
   const name = snapshot.pool?.pool ?? null;
+  const { link } = snapshot;
+  const isClosed = link.state === "closed";
   useEffect(() => {
-    document.title = `${TITLES[page]} · ${name ?? "Quorate"}`;
-  }, [page, name]);
+    document.title = `${isClosed ? "Log in" : TITLES[page]} · ${name ?? "Quorate"}`;
+  }, [page, name, isClosed]);
   const [shown, setShown] = useState(page);
   useEffect(() => {
     // A reader who follows a link hears the new page; the first page takes nobody's focus.
@@ -63,64 +59,100 @@ export function App({ live, administrator }: AppProps) {
           ))}
         </nav>
         <div class="status">
-          <LinkWords link={snapshot.link} />
-          <KeyButton administrator={administrator} onClick={() => setAsksToken(true)} />
+          <LinkWords link={link} />
+          <WhoAmI live={live} isClosed={isClosed} onLogIn={() => setAsksLogin(true)} />
         </div>
       </header>
-      {snapshot.link.state === "lost" && <Lost link={snapshot.link} />}
+      {link.state === "lost" && <Lost link={link} />}
       <main>
         <h1 ref={heading} tabIndex={-1} class="page-title">
-          {TITLES[page]}
+          {isClosed ? "Log in" : TITLES[page]}
         </h1>
-        {page === "pool" && <PoolPage snapshot={snapshot} />}
-        {page === "features" && <FeaturesPage snapshot={snapshot} chosen={query.get("name")} />}
-        {page === "sessions" && (
-          <SessionsPage
-            live={live}
-            administrator={administrator}
-            snapshot={snapshot}
-            feature={query.get("feature") ?? ""}
-          />
-        )}
-        {page === "license" && (
-          <LicensePage live={live} administrator={administrator} snapshot={snapshot} />
+        {isClosed ? (
+          <LoginPage live={live} lost={link.member} />
+        ) : (
+          <Shown live={live} page={page} query={query} />
         )}
       </main>
-      {asksToken && (
-        <TokenDialog administrator={administrator} onClose={() => setAsksToken(false)} />
-      )}
+      {asksLogin && <LoginDialog live={live} onClose={() => setAsksLogin(false)} />}
     </>
   );
+}
+
+interface ShownProps {
+  readonly live: Live;
+  readonly page: Page;
+  readonly query: URLSearchParams;
+}
+
+function Shown({ live, page, query }: ShownProps) {
+  const { snapshot, calls } = live;
+  switch (page) {
+    case "pool":
+      return <PoolPage snapshot={snapshot} />;
+    case "features":
+      return <FeaturesPage calls={calls} snapshot={snapshot} chosen={query.get("name")} />;
+    case "sessions":
+      return <SessionsPage live={live} snapshot={snapshot} query={query} />;
+    case "license":
+      return <LicensePage live={live} snapshot={snapshot} />;
+  }
 }
 
 const LINK_WORDS: Readonly<Record<Link["state"], string>> = {
   connecting: "connecting",
   live: "live",
   polling: "polling",
+  closed: "not logged in",
   lost: "no answer",
 };
 
 function LinkWords({ link }: { readonly link: Link }) {
+  const isNamed = link.member !== null && link.state !== "closed";
   return (
     <span class={`link ${link.state}`} role="status">
       <span class="dot" aria-hidden="true" />
       <span class="how">{LINK_WORDS[link.state]}</span>
-      {link.member !== null && <span class="from"> from {link.member}</span>}
+      {isNamed && <span class="from"> from {link.member}</span>}
     </span>
   );
 }
 
-function KeyButton(props: { readonly administrator: Administrator; readonly onClick: () => void }) {
-  const known = useToken(props.administrator) !== null;
+interface WhoAmIProps {
+  readonly live: Live;
+  readonly isClosed: boolean;
+  readonly onLogIn: () => void;
+}
+
+function WhoAmI({ live, isClosed, onLogIn }: WhoAmIProps) {
+  const me = useMe(live.calls);
+  if (me === null) {
+    // The form is on the page itself.
+    if (isClosed) return null;
+    return (
+      <button
+        type="button"
+        class="button key"
+        title="Changes need an administrator’s login"
+        onClick={onLogIn}
+      >
+        Log in
+      </button>
+    );
+  }
+  const logOut = async (): Promise<void> => {
+    await live.calls.logOut();
+    await live.refresh();
+  };
   return (
-    <button
-      type="button"
-      class={known ? "button key on" : "button key"}
-      title="Changes need the administrator’s token"
-      onClick={props.onClick}
-    >
-      {known ? "Unlocked" : "Unlock"}
-    </button>
+    <span class="me">
+      <span class="name" title={`${me.name}, ${me.role}`}>
+        {me.name} <small>{me.role}</small>
+      </span>
+      <button type="button" class="button key" onClick={() => void logOut()}>
+        Log out
+      </button>
+    </span>
   );
 }
 

@@ -1,19 +1,21 @@
 import { useState } from "preact/hooks";
 import type { FeatureRow, PoolAnswer } from "@quorate/protocol";
 import type { Snapshot } from "../live/live.ts";
+import type { PoolCalls } from "../live/pool-calls.ts";
 import { count, listWords, plural, seatsOf } from "../model/pool-words.ts";
-import { clockWords, dayWords, durationWords, termWords } from "../model/time-words.ts";
+import { dayWords, durationWords, termWords } from "../model/time-words.ts";
 import type { Usage } from "../model/usage.ts";
 import { useNowMs } from "./hooks.ts";
 import { percent, SeatBar } from "./seat-bar.tsx";
-import { UsageChart } from "./usage-chart.tsx";
+import { UsagePanel } from "./usage-panel.tsx";
 
 export interface FeaturesPageProps {
+  readonly calls: PoolCalls;
   readonly snapshot: Snapshot;
   readonly chosen: string | null;
 }
 
-export function FeaturesPage({ snapshot, chosen }: FeaturesPageProps) {
+export function FeaturesPage({ calls, snapshot, chosen }: FeaturesPageProps) {
   const nowMs = useNowMs();
   const [search, setSearch] = useState("");
   const { features: answer, pool, usages } = snapshot;
@@ -83,6 +85,7 @@ export function FeaturesPage({ snapshot, chosen }: FeaturesPageProps) {
       </div>
       {detail !== undefined && (
         <Detail
+          calls={calls}
           feature={detail}
           pool={pool}
           usage={usages.get(detail.name)}
@@ -132,32 +135,21 @@ function Row({ feature, usage, isChosen, nowMs }: RowProps) {
 }
 
 interface DetailProps {
+  readonly calls: PoolCalls;
   readonly feature: FeatureRow;
   readonly pool: PoolAnswer;
   readonly usage: Usage | undefined;
   readonly openedAtMs: number;
 }
 
-function Detail({ feature, pool, usage, openedAtMs }: DetailProps) {
-  const seats = seatsOf(feature);
+function Detail({ calls, feature, pool, usage, openedAtMs }: DetailProps) {
   return (
     <section class="detail" aria-labelledby="detail">
       <header class="section">
         <h2 id="detail">{feature.name}</h2>
-        <p>
-          since you opened this page at {clockWords(openedAtMs)}
-          {usage !== undefined && `; peak ${usage.peak} at ${clockWords(usage.peakAtMs)}`}
-        </p>
+        <p>use over time, and where the seats are</p>
       </header>
-      <p class="legend" aria-hidden="true">
-        <span class="swatch use" /> in use <span class="swatch seats" /> seats{" "}
-        <span class="swatch peak" /> peak
-      </p>
-      {usage === undefined ? (
-        <div class="chart" />
-      ) : (
-        <UsageChart name={feature.name} usage={usage} seats={seats} />
-      )}
+      <UsagePanel calls={calls} feature={feature} usage={usage} openedAtMs={openedAtMs} />
       <Split feature={feature} pool={pool} />
       <ul class="notes">
         <li>

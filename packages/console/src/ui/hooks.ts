@@ -1,6 +1,7 @@
 import { useEffect, useReducer, useState } from "preact/hooks";
-import type { Administrator } from "../live/administrator.ts";
 import type { Live, Snapshot } from "../live/live.ts";
+import type { Me } from "../live/logins.ts";
+import type { PoolCalls } from "../live/pool-calls.ts";
 
 export function useLive(live: Live): Snapshot {
   const again = useAgain();
@@ -8,10 +9,18 @@ export function useLive(live: Live): Snapshot {
   return live.snapshot;
 }
 
-export function useToken(administrator: Administrator): string | null {
+/** Who this page is logged in as at the server that answers now. */
+export function useMe(calls: PoolCalls): Me | null {
   const again = useAgain();
-  useEffect(() => administrator.subscribe(again), [administrator]);
-  return administrator.token;
+  useEffect(() => calls.logins.subscribe(again), [calls]);
+  return calls.logins.me(calls.current);
+}
+
+/** Whether this page may change things: somewhere, since any server takes changes. */
+export function useIsAdministrator(calls: PoolCalls): boolean {
+  const again = useAgain();
+  useEffect(() => calls.logins.subscribe(again), [calls]);
+  return calls.logins.urls().some((url) => calls.logins.isAdministrator(url));
 }
 
 const NOW_EVERY_MS = 1_000;

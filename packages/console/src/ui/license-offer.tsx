@@ -1,44 +1,36 @@
 import { useState } from "preact/hooks";
 import type { LicenseAnswer } from "@quorate/protocol";
-import type { Administrator } from "../live/administrator.ts";
 import type { Live } from "../live/live.ts";
 import type { Offered } from "../model/license-check.ts";
 import { wordsOfFailure } from "./failure-words.ts";
-import { useToken } from "./hooks.ts";
-import { TokenField } from "./token-dialog.tsx";
+import { useIsAdministrator } from "./hooks.ts";
+import { TokenField } from "./login-form.tsx";
 
 export interface LicenseOfferProps {
   readonly offered: Offered;
   readonly live: Live;
-  readonly administrator: Administrator;
   /** The number that is in force now, or null when nothing was installed. */
   readonly onClose: (sequence: number | null) => void;
 }
 
 /** What would change, what speaks against it, and the button. */
-export function LicenseOffer({ offered, live, administrator, onClose }: LicenseOfferProps) {
-  const token = useToken(administrator);
+export function LicenseOffer({ offered, live, onClose }: LicenseOfferProps) {
+  const may = useIsAdministrator(live.calls);
   const [typed, setTyped] = useState("");
   const [busy, setBusy] = useState(false);
   const [failure, setFailure] = useState<string | null>(null);
   const { license, changes, mistakes, warnings } = offered;
   const install = async (event: Event): Promise<void> => {
     event.preventDefault();
-    const used = token ?? typed.trim();
     setBusy(true);
     setFailure(null);
     try {
-      const answer = await live.calls.change<LicenseAnswer>(
-        "PUT",
-        "/v1/license",
-        used,
-        offered.text,
-      );
-      administrator.enter(used);
+      if (!may) await live.calls.logIn(typed.trim());
+      const answer = await live.calls.change<LicenseAnswer>("PUT", "/v1/license", offered.text);
       void live.refresh();
       onClose(answer.sequence);
     } catch (error) {
-      setFailure(wordsOfFailure(error, administrator));
+      setFailure(wordsOfFailure(error));
       setBusy(false);
     }
   };
@@ -95,7 +87,7 @@ export function LicenseOffer({ offered, live, administrator, onClose }: LicenseO
           </tbody>
         </table>
       </div>
-      {token === null && mistakes.length === 0 && <TokenField value={typed} onInput={setTyped} />}
+      {!may && mistakes.length === 0 && <TokenField value={typed} onInput={setTyped} />}
       <p class="failure" role="alert">
         {failure}
       </p>
@@ -106,7 +98,7 @@ export function LicenseOffer({ offered, live, administrator, onClose }: LicenseO
         <button
           type="submit"
           class="button primary"
-          disabled={busy || mistakes.length > 0 || (token === null && typed.trim() === "")}
+          disabled={busy || mistakes.length > 0 || (!may && typed.trim() === "")}
         >
           {busy ? "Installing …" : `Install number ${license.sequence}`}
         </button>

@@ -2,22 +2,21 @@ import { useEffect, useState } from "preact/hooks";
 import { LICENSE_BYTES_MAX } from "@quorate/core";
 import type { License } from "@quorate/core";
 import type { LicenseAnswer } from "@quorate/protocol";
-import type { Administrator } from "../live/administrator.ts";
 import type { Live, Snapshot } from "../live/live.ts";
 import { lookAtOffered, signatureVerdict } from "../model/license-check.ts";
 import type { Offered, SignatureVerdict } from "../model/license-check.ts";
 import { count } from "../model/pool-words.ts";
 import { dayWords, durationWords, termWords } from "../model/time-words.ts";
 import { useNowMs } from "./hooks.ts";
+import { LicenseHistory } from "./license-history.tsx";
 import { LicenseOffer } from "./license-offer.tsx";
 
 export interface LicensePageProps {
   readonly live: Live;
-  readonly administrator: Administrator;
   readonly snapshot: Snapshot;
 }
 
-export function LicensePage({ live, administrator, snapshot }: LicensePageProps) {
+export function LicensePage({ live, snapshot }: LicensePageProps) {
   const { license: answer } = snapshot;
   const inForce = answer === null || answer === "none" ? null : answer;
   const [offered, setOffered] = useState<Offered | { readonly invalid: string } | null>(null);
@@ -55,7 +54,6 @@ export function LicensePage({ live, administrator, snapshot }: LicensePageProps)
           <LicenseOffer
             offered={offered}
             live={live}
-            administrator={administrator}
             onClose={(sequence) => {
               setOffered(null);
               setInstalled(sequence);
@@ -68,7 +66,10 @@ export function LicensePage({ live, administrator, snapshot }: LicensePageProps)
           The pool has no license yet. Install one: nothing is granted without.
         </p>
       ) : (
-        <InForce answer={inForce} license={current} snapshot={snapshot} />
+        <div>
+          <InForce answer={inForce} license={current} snapshot={snapshot} />
+          <LicenseHistory calls={live.calls} sequence={current.sequence} />
+        </div>
       )}
     </div>
   );

@@ -1,6 +1,7 @@
+import { useState } from "preact/hooks";
 import type { FeatureRow, PoolAnswer, PoolMemberRow } from "@quorate/protocol";
 import type { Snapshot } from "../live/live.ts";
-import type { Happening } from "../model/happenings.ts";
+import type { Happening, HappeningKind } from "../model/happenings.ts";
 import {
   type Answered,
   count,
@@ -10,9 +11,10 @@ import {
   runsOut,
   seatsInUse,
 } from "../model/pool-words.ts";
-import { clockWords, durationWords, instantWords } from "../model/time-words.ts";
+import { durationWords, instantWords } from "../model/time-words.ts";
+import { Choice } from "./choice.tsx";
 import { useNowMs } from "./hooks.ts";
-import { SeatBar } from "./seat-bar.tsx";
+import { percent, SeatBar } from "./seat-bar.tsx";
 
 /** A card shows so many features; the page Features shows all. */
 const CARD_FEATURES_MAX = 6;
@@ -38,7 +40,7 @@ export function PoolPage({ snapshot }: { readonly snapshot: Snapshot }) {
       </section>
       {pool.alarms.length > 0 && <Alarms alarms={pool.alarms} />}
       <Servers snapshot={snapshot} pool={pool} features={features.features} nowMs={nowMs} />
-      <Lately happenings={snapshot.happenings} openedAtMs={snapshot.openedAtMs} nowMs={nowMs} />
+      <Lately happenings={snapshot.happenings} nowMs={nowMs} />
     </>
   );
 }
@@ -105,6 +107,7 @@ function Servers({ snapshot, pool, features, nowMs }: ServersProps) {
             isSelf={pool.self === member.id}
             silent={snapshot.silent.has(member.id)}
             downForMs={nowMs - (snapshot.downSince.get(member.id) ?? nowMs)}
+            leaseMs={pool.leaseMs}
           />
         ))}
         {Array.from({ length: empty }, (_, index) => (
@@ -135,9 +138,11 @@ interface MemberProps {
   readonly isSelf: boolean;
   readonly silent: boolean;
   readonly downForMs: number;
+  readonly leaseMs: number;
 }
 
-function Member({ member, features, isLeader, isSelf, silent, downForMs }: MemberProps) {
+function Member(props: MemberProps) {
+  const { member, features, isLeader, isSelf, silent, downForMs, leaseMs } = props;
   const look = memberLook(member, silent);
   const facts = [
     `epoch ${member.epoch}`,
@@ -161,6 +166,7 @@ function Member({ member, features, isLeader, isSelf, silent, downForMs }: Membe
         {memberWords(member, look)}
         {look === "gone" && <span class="since"> for {durationWords(downForMs)}</span>}
       </p>
+      <LeaseAge ageMs={member.leaseAgeMs} leaseMs={leaseMs} />
       <Allocations id={member.id} features={features} dead={look === "gone"} />
       <p class="facts">{facts.join(" · ")}</p>
       <p class="url">
@@ -169,6 +175,26 @@ function Member({ member, features, isLeader, isSelf, silent, downForMs }: Membe
         </a>
       </p>
     </li>
+  );
+}
+
+/** How old the lease is, against how old it may get. */
+function LeaseAge(props: { readonly ageMs: number | null; readonly leaseMs: number }) {
+  const { ageMs, leaseMs } = props;
+  const share = ageMs === null ? 1 : Math.min(1, ageMs / leaseMs);
+  const words =
+    ageMs === null
+      ? "lease never seen renewed"
+      : ageMs > leaseMs
+        ? `lease over, last renewed ${durationWords(ageMs)} ago`
+        : `lease renewed ${(ageMs / 1_000).toFixed(1)} s ago, good for ${leaseMs / 1_000} s`;
+  return (
+    <p class={share >= 1 ? "lease over" : "lease"}>
+      <span class="age" aria-hidden="true">
+        <span style={{ width: percent(1 - share, 1) }} />
+      </span>
+      {words}
+    </p>
   );
 }
 
@@ -213,23 +239,39 @@ function Allocations({ id, features, dead }: AllocationsProps) {
   );
 }
 
+type Kinds = HappeningKind | "all";
+
+const KINDS: readonly (readonly [Kinds, string])[] = [
+  ["all", "All"],
+  ["servers", "Servers"],
+  ["seats", "Seats"],
+  ["licenses", "Licenses"],
+  ["requests", "Requests"],
+  ["alarms", "Alarms"],
+];
+
 interface LatelyProps {
   readonly happenings: readonly Happening[];
-  readonly openedAtMs: number;
   readonly nowMs: number;
 }
 
-function Lately({ happenings, openedAtMs, nowMs }: LatelyProps) {
+function Lately({ happenings, nowMs }: LatelyProps) {
+  const [kind, setKind] = useState<Kinds>("all");
+  const shown = kind === "all" ? happenings : happenings.filter((each) => each.kind === kind);
   return (
     <section class="lately" aria-labelledby="lately">
       <header class="section">
         <h2 id="lately">What happened lately</h2>
-        <p>since you opened this page at {clockWords(openedAtMs)}</p>
+        <Choice label="What is told" values={KINDS} chosen={kind} onChoose={setKind} />
       </header>
       <ol tabIndex={0} aria-labelledby="lately" aria-live="polite">
-        {happenings.length === 0 && <li class="quiet">Nothing but work as usual.</li>}
-        {happenings.map((each) => (
-          <li key={`${each.key} ${each.atMs}`} class={each.tone}>
+        {shown.length === 0 && (
+          <li class="quiet">
+            {kind === "all" ? "Nothing but work as usual." : "Nothing of this kind."}
+          </li>
+        )}
+        {shown.map((each) => (
+          <li key={`${each.key} ${each.atMs}`} class={each.tone} data-kind={each.kind}>
             <time dateTime={new Date(each.atMs).toISOString()}>
               {instantWords(each.atMs, nowMs)}
             </time>

@@ -1,48 +1,41 @@
 import { useState } from "preact/hooks";
 import type { AuthorizationRow } from "@quorate/protocol";
 import { authorizationPath } from "@quorate/protocol";
-import type { Administrator } from "../live/administrator.ts";
 import type { Live } from "../live/live.ts";
 import { durationWords, instantWords } from "../model/time-words.ts";
 import { Dialog } from "./dialog.tsx";
-import { useToken } from "./hooks.ts";
-import { TokenField } from "./token-dialog.tsx";
 import { wordsOfFailure } from "./failure-words.ts";
+import { useIsAdministrator } from "./hooks.ts";
+import { TokenField } from "./login-form.tsx";
 
 const REASON_CHARACTERS_MAX = 120;
 
 export interface RevokeDialogProps {
   readonly row: AuthorizationRow;
   readonly live: Live;
-  readonly administrator: Administrator;
   /** How long an authorization of the feature lives; null when it is not known. */
   readonly lifeMs: number | null;
   readonly onClose: (revoked: boolean) => void;
 }
 
-export function RevokeDialog({ row, live, administrator, lifeMs, onClose }: RevokeDialogProps) {
-  const token = useToken(administrator);
+export function RevokeDialog({ row, live, lifeMs, onClose }: RevokeDialogProps) {
+  const may = useIsAdministrator(live.calls);
   const [typed, setTyped] = useState("");
   const [reason, setReason] = useState("");
   const [busy, setBusy] = useState(false);
   const [failure, setFailure] = useState<string | null>(null);
   const revoke = async (event: Event): Promise<void> => {
     event.preventDefault();
-    const used = token ?? typed.trim();
     setBusy(true);
     setFailure(null);
     try {
+      if (!may) await live.calls.logIn(typed.trim());
       const query = new URLSearchParams({ reason: reason.trim() });
-      await live.calls.change(
-        "DELETE",
-        `${authorizationPath(row.session)}?${query.toString()}`,
-        used,
-      );
-      administrator.enter(used);
+      await live.calls.change("DELETE", `${authorizationPath(row.session)}?${query}`);
       void live.refresh();
       onClose(true);
     } catch (error) {
-      setFailure(wordsOfFailure(error, administrator));
+      setFailure(wordsOfFailure(error));
       setBusy(false);
     }
   };
@@ -82,7 +75,7 @@ export function RevokeDialog({ row, live, administrator, lifeMs, onClose }: Revo
             onInput={(event) => setReason(event.currentTarget.value)}
           />
         </label>
-        {token === null && <TokenField value={typed} onInput={setTyped} />}
+        {!may && <TokenField value={typed} onInput={setTyped} />}
         <p class="failure" role="alert">
           {failure}
         </p>
@@ -93,7 +86,7 @@ export function RevokeDialog({ row, live, administrator, lifeMs, onClose }: Revo
           <button
             type="submit"
             class="button danger"
-            disabled={busy || reason.trim() === "" || (token === null && typed.trim() === "")}
+            disabled={busy || reason.trim() === "" || (!may && typed.trim() === "")}
           >
             {busy ? "Revoking …" : "Revoke"}
           </button>

@@ -3,8 +3,7 @@
  * counts right; the scrolled part takes the focus, so that arrow and page keys move through it.
  */
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
-import type { AuthorizationRow } from "@quorate/protocol";
-import type { Order, SortKey } from "../model/session-list.ts";
+import type { AuthorizationRow, AuthorizationSort } from "@quorate/protocol";
 import { durationWords, instantWords } from "../model/time-words.ts";
 import { useMedia, useNowMs } from "./hooks.ts";
 
@@ -12,8 +11,15 @@ import { useMedia, useNowMs } from "./hooks.ts";
 const ROW_PX = 34;
 const ROW_PX_PHONE = 66;
 const ROWS_BEYOND = 8;
+/** The next page is asked for when so many rows are left below. */
+const ROWS_AHEAD = 60;
 
-const COLUMNS: readonly { readonly key: SortKey; readonly title: string }[] = [
+export interface Order {
+  readonly sort: AuthorizationSort;
+  readonly descending: boolean;
+}
+
+const COLUMNS: readonly { readonly key: AuthorizationSort; readonly title: string }[] = [
   { key: "user", title: "User" },
   { key: "host", title: "Host" },
   { key: "process", title: "Process" },
@@ -24,6 +30,10 @@ const COLUMNS: readonly { readonly key: SortKey; readonly title: string }[] = [
 
 export interface SessionTableProps {
   readonly rows: readonly AuthorizationRow[];
+  /** How many there are, also those that are not here yet. */
+  readonly found: number;
+  /** Called again and again near the end of the rows that are here. */
+  readonly onMore: () => void;
   readonly order: Order;
   readonly onOrder: (order: Order) => void;
   readonly onRevoke: (row: AuthorizationRow) => void;
@@ -31,7 +41,8 @@ export interface SessionTableProps {
   readonly nothing: string;
 }
 
-export function SessionTable({ rows, order, onOrder, onRevoke, nothing }: SessionTableProps) {
+export function SessionTable(props: SessionTableProps) {
+  const { rows, found, onMore, order, onOrder, onRevoke, nothing } = props;
   const scroller = useRef<HTMLDivElement>(null);
   const [top, setTop] = useState(0);
   const [height, setHeight] = useState(0);
@@ -49,13 +60,17 @@ export function SessionTable({ rows, order, onOrder, onRevoke, nothing }: Sessio
 
   const first = Math.max(0, Math.floor(top / rowPx) - ROWS_BEYOND);
   const last = Math.min(rows.length, Math.ceil((top + height) / rowPx) + ROWS_BEYOND);
+  const isNearEnd = rows.length > 0 && rows.length < found && last + ROWS_AHEAD >= rows.length;
+  useEffect(() => {
+    if (isNearEnd) onMore();
+  }, [isNearEnd, rows.length, onMore]);
   return (
     <div
       ref={scroller}
       class="sessions"
       role="table"
       aria-label="Sessions"
-      aria-rowcount={rows.length + 1}
+      aria-rowcount={found + 1}
       tabIndex={0}
       onScroll={(event) => setTop(event.currentTarget.scrollTop)}
     >
@@ -94,21 +109,21 @@ export function SessionTable({ rows, order, onOrder, onRevoke, nothing }: Sessio
 }
 
 interface ColumnHeadProps {
-  readonly name: SortKey;
+  readonly name: AuthorizationSort;
   readonly title: string;
   readonly order: Order;
   readonly onOrder: (order: Order) => void;
 }
 
 function ColumnHead({ name, title, order, onOrder }: ColumnHeadProps) {
-  const isOrdered = order.key === name;
+  const isOrdered = order.sort === name;
   const sort = !isOrdered ? "none" : order.descending ? "descending" : "ascending";
   return (
     <span role="columnheader" aria-sort={sort} class={name === "member" ? "server" : name}>
       <button
         type="button"
         onClick={() =>
-          onOrder({ key: name, descending: isOrdered ? !order.descending : name === "grantedAt" })
+          onOrder({ sort: name, descending: isOrdered ? !order.descending : name === "grantedAt" })
         }
       >
         {title}

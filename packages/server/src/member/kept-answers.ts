@@ -4,7 +4,7 @@
  */
 import { refuse, type Refusal } from "@quorate/core";
 
-const KEPT_MS = 5_000;
+const KEPT_MS = 2_000;
 const KEPT_MAX = 32;
 const WAITING_MAX = 8;
 

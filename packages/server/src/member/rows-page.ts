@@ -82,7 +82,7 @@ export class RowsPage {
   }
 
   private keyOf({ holder, session, feature, member, grantedAt }: AuthorizationRow): string {
-    switch (this.query.sort) {
+    switch (this.query.sort ?? "session") {
       case "user":
         return holder.user.toLowerCase();
       case "host":
@@ -96,7 +96,7 @@ export class RowsPage {
       case "grantedAt":
         // The same form everywhere (ISO, UTC), so that text order is time order.
         return grantedAt;
-      default:
+      case "session":
         return session;
     }
   }
