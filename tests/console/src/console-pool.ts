@@ -142,8 +142,8 @@ export class ConsolePool {
     return token;
   }
 
-  /** A request that is refused: more seats than there are. */
-  async beRefused(feature: keyof Seats, user: string, at: string): Promise<void> {
+  /** A request that is denied: more seats than there are. */
+  async beDenied(feature: keyof Seats, user: string, at: string): Promise<void> {
     const secret = randomBytes(32).toString("base64url");
     const response = await fetch(`${this.url(at)}/v1/authorizations`, {
       method: "POST",
@@ -156,7 +156,7 @@ export class ConsolePool {
       }),
     });
     if (response.status !== 409) throw new Error(`it was answered with ${response.status}`);
-    await waitFor(`the refusal of ${user} is in the journal`, async () => {
+    await waitFor(`the denial of ${user} is in the journal`, async () => {
       const listed = await fetch(`${this.url(at)}/v1/denials?user=${user}`);
       return ((await listed.json()) as DenialsAnswer).denials.length > 0;
     });

@@ -159,13 +159,13 @@ describe("the page Features", () => {
   });
 
   test("shows the use of an hour, a day, a month, from the journals of all servers, also as a table", async () => {
-    await pool.beRefused("sim", "olga", "b");
+    await pool.beDenied("sim", "olga", "b");
     await open("features?name=sim");
     for (const [name, words] of [
       ["Now", "since you opened this page"],
-      ["Month", "in the last 30 days, 0.\\d on average, 1 requests refused"],
-      ["Day", "in the last 24 hours, 0.\\d on average, 1 requests refused"],
-      ["Hour", "in the last hour, 0.\\d on average, 1 requests refused"],
+      ["Month", "in the last 30 days, 0.\\d on average, 1 request denied"],
+      ["Day", "in the last 24 hours, 0.\\d on average, 1 request denied"],
+      ["Hour", "in the last hour, 0.\\d on average, 1 request denied"],
     ] as const) {
       await page.getByRole("radio", { name }).check();
       const label = new RegExp(`sim: 2 of 8 seats in use now, at most 2 ${words}`);
@@ -207,22 +207,22 @@ describe("the page Sessions", () => {
     await picture(page, "sessions");
   });
 
-  test("lists the requests that were refused, with who, what and why", async () => {
-    await pool.beRefused("sim", "pavel", "c");
+  test("lists the requests that were denied, with who, what and why", async () => {
+    await pool.beDenied("sim", "pavel", "c");
     await open("sessions");
-    await page.getByRole("radio", { name: "Refused" }).check();
+    await page.getByRole("radio", { name: "Denied" }).check();
     const row = page.locator("[data-denied]", { hasText: "pavel" });
     expect(await row.innerText()).toMatch(
-      /pavel\s+kiosk-01\s+sim × 1000\s+every seat was in use no-seats\s+c$/,
+      /pavel\s+kiosk-01\s+sim × 1000\s+not enough seats were free no-seats\s+c$/,
     );
     await page.getByLabel("Feature").selectOption("cad");
-    await page.getByText("Nobody was refused.").waitFor();
+    await page.getByText("Nobody was denied.").waitFor();
     await page.getByLabel("Feature").selectOption("");
     await page.getByLabel("User").fill("pavel");
     await row.waitFor();
-    expect(page.url()).toContain("view=refused");
+    expect(page.url()).toContain("view=denied");
     expect(await accessibilityMistakes(page)).toEqual([]);
-    await picture(page, "refused");
+    await picture(page, "denied");
   });
 
   test("revokes a session with the administrator's token and a reason, by keyboard alone", async () => {

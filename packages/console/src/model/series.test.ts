@@ -44,11 +44,11 @@ describe("a drawing", () => {
     const drawing = drawingOfSeries(ANSWER, 10);
     expect(drawing).toMatchObject({ peaks: [4, 3], seats: [10, 10], denied: [0, 2], peak: 4 });
     expect(seriesWords(drawing, { inUse: 3, seats: 10 }, "in the last day")).toBe(
-      "3 of 10 seats in use now, at most 4 in the last day, 2.0 on average, 2 requests refused",
+      "3 of 10 seats in use now, at most 4 in the last day, 2.0 on average, 2 requests denied",
     );
   });
 
-  test("of what the page has seen knows neither averages nor refusals", () => {
+  test("of what the page has seen knows neither averages nor denials", () => {
     const samples = [{ atMs: NOW_MS, inUse: 2, queued: 0, seats: 5 }];
     const drawing = drawingOfUsage({ samples, peak: 3, peakAtMs: NOW_MS });
     expect(drawing).toMatchObject({ times: [NOW_MS], averages: null, denied: null, peak: 3 });

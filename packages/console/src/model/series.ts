@@ -1,5 +1,6 @@
 /** Use over time as it is asked of the servers and drawn: which stretch, in which steps, and what it says. */
 import type { UsageSeriesAnswer } from "@quorate/protocol";
+import { plural } from "./pool-words.ts";
 import type { Usage } from "./usage.ts";
 
 const MINUTE_MS = 60_000;
@@ -38,7 +39,7 @@ export interface Drawing {
   /** Null: not known, because what is drawn are moments. */
   readonly averages: readonly number[] | null;
   readonly seats: readonly number[];
-  /** Refused requests; null: not known. */
+  /** Denied requests; null: not known. */
   readonly denied: readonly number[] | null;
   readonly peak: number;
   readonly untilMs: number;
@@ -86,6 +87,6 @@ export function seriesWords(
     `${now.inUse} of ${now.seats} seats in use now`,
     `at most ${peak} ${stretch}`,
     ...(mean === null ? [] : [`${mean.toFixed(1)} on average`]),
-    ...(refused === null ? [] : [`${refused} requests refused`]),
+    ...(refused === null ? [] : [`${plural(refused, "request")} denied`]),
   ].join(", ");
 }

@@ -1,9 +1,9 @@
-/** Requests that were refused: who asked for what, when, and why it was refused. */
+/** Requests that were denied: who asked for what, when, and why not. */
 import { useEffect, useState } from "preact/hooks";
 import type { DenialRow, DenialsAnswer } from "@quorate/protocol";
 import type { Live } from "../live/live.ts";
 import { count, listWords } from "../model/pool-words.ts";
-import { refusalWords } from "../model/refusal-words.ts";
+import { denialWords } from "../model/denial-words.ts";
 import { clockWords, instantWords } from "../model/time-words.ts";
 import { wordsOfFailure } from "./failure-words.ts";
 
@@ -77,7 +77,7 @@ export function Denials({ live, user, feature }: DenialsProps) {
           {readAtMs !== null && (
             <>
               <b>{count(rows.length)}</b>
-              {olderThan === null ? "" : " or more"} refused requests of the last 7 days as of{" "}
+              {olderThan === null ? "" : " or more"} denied requests of the last 7 days as of{" "}
               {clockWords(readAtMs)}
             </>
           )}
@@ -87,7 +87,7 @@ export function Denials({ live, user, feature }: DenialsProps) {
           {failed !== null && <span class="is-bad"> · {failed}</span>}
         </span>
       </p>
-      <div class="table-wrap denials" role="region" aria-label="Refused requests" tabIndex={0}>
+      <div class="table-wrap denials" role="region" aria-label="Denied requests" tabIndex={0}>
         <table>
           <thead>
             <tr>
@@ -102,7 +102,7 @@ export function Denials({ live, user, feature }: DenialsProps) {
           <tbody>
             {readAtMs !== null && rows.length === 0 && (
               <tr>
-                <td colSpan={6}>Nobody was refused.</td>
+                <td colSpan={6}>Nobody was denied.</td>
               </tr>
             )}
             {rows.map((row) => (
@@ -139,7 +139,7 @@ function Row({ row, nowMs }: { readonly row: DenialRow; readonly nowMs: number }
         {seats > 1 && <b> × {seats}</b>}
       </td>
       <td>
-        {refusalWords(code)} <small>{code}</small>
+        {denialWords(code)} <small>{code}</small>
       </td>
       <td>{member}</td>
     </tr>

@@ -147,16 +147,17 @@ function Detail({ calls, feature, pool, usage, openedAtMs }: DetailProps) {
     <section class="detail" aria-labelledby="detail">
       <header class="section">
         <h2 id="detail">{feature.name}</h2>
-        <p>use over time, and where the seats are</p>
+        <p>
+          <a href={`#/sessions?feature=${encodeURIComponent(feature.name)}`}>
+            See who holds {feature.name}
+          </a>
+        </p>
       </header>
       <UsagePanel calls={calls} feature={feature} usage={usage} openedAtMs={openedAtMs} />
       <Split feature={feature} pool={pool} />
       <ul class="notes">
         <li>
-          Holders renew; a seat that is not renewed is free after {durationWords(feature.lifeMs)}.{" "}
-          <a href={`#/sessions?feature=${encodeURIComponent(feature.name)}`}>
-            See who holds {feature.name}
-          </a>
+          Holders renew; a seat that is not renewed is free after {durationWords(feature.lifeMs)}.
         </li>
         {feature.expires !== null && <li>Licensed until {dayWords(feature.expires)}.</li>}
         {feature.debt > 0 && (

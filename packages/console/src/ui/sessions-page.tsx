@@ -13,11 +13,11 @@ import { type Order, SessionTable } from "./session-table.tsx";
 /** Between two key strokes nothing is asked. */
 const TYPING_MS = 150;
 
-type View = "held" | "refused";
+type View = "held" | "denied";
 
 const VIEWS: readonly (readonly [View, string])[] = [
   ["held", "Held now"],
-  ["refused", "Refused"],
+  ["denied", "Denied"],
 ];
 
 export interface SessionsPageProps {
@@ -28,14 +28,14 @@ export interface SessionsPageProps {
 
 export function SessionsPage({ live, snapshot, query }: SessionsPageProps) {
   const feature = query.get("feature") ?? "";
-  const view: View = query.get("view") === "refused" ? "refused" : "held";
+  const view: View = query.get("view") === "denied" ? "denied" : "held";
   const [search, setSearch] = useState("");
   const names = snapshot.features?.features.map((each) => each.name) ?? [];
   const go = (change: { readonly feature?: string; readonly view?: View }): void => {
     const asked = new URLSearchParams();
     const next = { feature, view, ...change };
     if (next.feature !== "") asked.set("feature", next.feature);
-    if (next.view === "refused") asked.set("view", next.view);
+    if (next.view === "denied") asked.set("view", next.view);
     location.hash = `#/sessions${asked.size === 0 ? "" : `?${asked}`}`;
   };
 

@@ -93,13 +93,20 @@ function drawingFor(
 function Legend({ hasAverage }: { readonly hasAverage: boolean }) {
   return (
     <p class="legend" aria-hidden="true">
-      <span class="swatch use" /> {hasAverage ? "most in use at once" : "in use"}
+      <span>
+        <span class="swatch use" /> {hasAverage ? "most in use at once" : "in use"}
+      </span>
       <span class={hasAverage ? "" : "off"}>
         <span class="swatch average" /> average
       </span>
-      <span class="swatch seats" /> seats <span class="swatch peak" /> peak
+      <span>
+        <span class="swatch seats" /> seats
+      </span>
+      <span>
+        <span class="swatch peak" /> peak
+      </span>
       <span class={hasAverage ? "" : "off"}>
-        <span class="swatch denied" /> refused
+        <span class="swatch denied" /> denied
       </span>
     </p>
   );
@@ -136,7 +143,7 @@ function SeriesTable({ drawing, view }: { readonly drawing: Drawing | null; read
                 </th>
                 {drawing.denied !== null && (
                   <th scope="col" class="number">
-                    Refused
+                    Denied
                   </th>
                 )}
               </tr>

@@ -1,6 +1,6 @@
-/** Why a request was refused, for who looks at the list. */
+/** Why a request was denied, for who looks at the list. */
 const WORDS: Readonly<Record<string, string>> = {
-  "no-seats": "every seat was in use",
+  "no-seats": "not enough seats were free",
   "unknown-feature": "not in the license",
   "version-not-covered": "the license covers an older version",
   "feature-expired": "the license had ended",
@@ -9,6 +9,6 @@ const WORDS: Readonly<Record<string, string>> = {
   "no-majority": "too few servers were up",
 };
 
-export function refusalWords(code: string): string {
-  return WORDS[code] ?? "refused";
+export function denialWords(code: string): string {
+  return WORDS[code] ?? "denied";
 }
