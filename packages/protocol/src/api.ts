@@ -77,6 +77,11 @@ export interface AuthorizationRow {
   readonly grantedAt: string;
   readonly state: "active" | "revoked";
   readonly converted: boolean;
+  /**
+   * RFC 3339: when its server last heard of the holder, or began to count anew after a start. Only of the
+   * answering server's own sessions: heartbeats are not reported.
+   */
+  readonly renewedAt?: string;
 }
 
 export const AUTHORIZATION_SORTS = [
@@ -95,6 +100,8 @@ export interface AuthorizationsQuery {
   readonly feature?: string;
   readonly user?: string;
   readonly host?: string;
+  /** The server that holds it. That server itself answers from its own memory, and so with `renewedAt`. */
+  readonly member?: string;
   /** Words; each must be somewhere in user, host, process, feature, version, member or session. */
   readonly search?: string;
   /** Default: session. */
@@ -352,6 +359,40 @@ export interface LoginAnswer {
   readonly csrf: string;
   /** RFC 3339; it may end before, idle or with its token. */
   readonly expiresAt: string;
+}
+
+/** A line of a member's audit log. */
+export interface AuditEntry {
+  /** From 1, without a gap. */
+  readonly number: number;
+  /** RFC 3339. */
+  readonly at: string;
+  /** Empty: nobody, for a login that failed. */
+  readonly who: string;
+  readonly role: string;
+  /** The address that the call came from. */
+  readonly from: string;
+  readonly what: string;
+  readonly details: Readonly<Record<string, unknown>>;
+  /** `begun` before it is done; then `done`, `failed`, or the code of the refusal. */
+  readonly outcome: string;
+  /** SHA-256 of the line before, hex. */
+  readonly previous: string;
+}
+
+export interface AuditQuery {
+  /** Only lines with lower numbers; default: from the end. */
+  readonly before?: number;
+  readonly limit?: number;
+}
+
+export interface AuditAnswer {
+  /** Whose log it is: what another member was asked to do is in the other's. */
+  readonly member: string;
+  /** The newest first. */
+  readonly entries: readonly AuditEntry[];
+  /** `before` of the next page; null: there is none. */
+  readonly next: number | null;
 }
 
 /** How one may log in here, and whether reading takes a login. */

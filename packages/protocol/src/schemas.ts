@@ -109,6 +109,7 @@ const AuthorizationsQuery = Type.Object(
     feature: Type.Optional(name),
     user: Type.Optional(printable(NAME_CHARACTERS_MAX)),
     host: Type.Optional(printable(NAME_CHARACTERS_MAX)),
+    member: Type.Optional(name),
     search: Type.Optional(printable(SEARCH_CHARACTERS_MAX)),
     sort: Type.Optional(Type.Enum([...AUTHORIZATION_SORTS])),
     order: Type.Optional(Type.Enum(["ascending", "descending"])),
@@ -168,6 +169,29 @@ const LoginState = Type.Union([
   Type.Object({ ...LoginAnswer.properties, ways, readers }),
   Type.Object({ role: Type.Null(), ways, readers }),
 ]);
+const AuditEntry = Type.Object({
+  number: Type.Integer({ minimum: 1 }),
+  at: instant,
+  who: Type.String(),
+  role: Type.String(),
+  from: Type.String(),
+  what: Type.String(),
+  details: Type.Record(Type.String(), Type.Unknown()),
+  outcome: Type.String(),
+  previous: Type.String(),
+});
+const AuditQuery = Type.Object(
+  {
+    before: Type.Optional(Type.Integer({ minimum: 1 })),
+    limit: Type.Optional(Type.Integer({ minimum: 1, maximum: PAGE_ROWS_MAX })),
+  },
+  closed,
+);
+const AuditAnswer = Type.Object({
+  member: name,
+  entries: Type.Array(AuditEntry),
+  next: nullable(Type.Integer({ minimum: 1 })),
+});
 const MemberBody = Type.Object({ member: name }, closed);
 
 const Granted = Type.Object({
@@ -198,6 +222,7 @@ const AuthorizationRow = Type.Object({
   grantedAt: instant,
   state: Type.Union([Type.Literal("active"), Type.Literal("revoked")]),
   converted: Type.Boolean(),
+  renewedAt: Type.Optional(instant),
 });
 
 const AuthorizationsPage = Type.Object({
@@ -412,6 +437,9 @@ const PeerAnswer = Type.Union([
 /** Every shape by the name it has in `/openapi.json`. */
 export const SCHEMAS = {
   Alive,
+  AuditAnswer,
+  AuditEntry,
+  AuditQuery,
   AuthorizationRow,
   AuthorizationsPage,
   AuthorizationsQuery,

@@ -232,6 +232,7 @@ describe("the page Sessions", () => {
     await page.keyboard.press("Enter");
     const dialog = page.getByRole("dialog", { name: "Revoke this session?" });
     await dialog.waitFor();
+    await dialog.getByText(/^\d s ago$/).waitFor();
     expect(await accessibilityMistakes(page)).toEqual([]);
     await picture(page, "revoke");
     await page.keyboard.press("Escape");

@@ -1,5 +1,5 @@
-import { useState } from "preact/hooks";
-import type { AuthorizationRow } from "@quorate/protocol";
+import { useEffect, useState } from "preact/hooks";
+import type { AuthorizationRow, AuthorizationsPage } from "@quorate/protocol";
 import { authorizationPath } from "@quorate/protocol";
 import type { Live } from "../live/live.ts";
 import { durationWords, instantWords } from "../model/time-words.ts";
@@ -40,6 +40,7 @@ export function RevokeDialog({ row, live, lifeMs, onClose }: RevokeDialogProps) 
     }
   };
   const { holder, feature, seats, member, grantedAt } = row;
+  const heard = useLastHeard(live, row);
   const life = lifeMs === null ? "one life" : durationWords(lifeMs);
   return (
     <Dialog title="Revoke this session?" onClose={() => onClose(false)}>
@@ -57,6 +58,10 @@ export function RevokeDialog({ row, live, lifeMs, onClose }: RevokeDialogProps) 
             {seats === 1 ? "1 seat" : `${seats} seats`} of {feature} at {member}, since{" "}
             {instantWords(Date.parse(grantedAt), Date.now())}
           </dd>
+        </div>
+        <div>
+          <dt>Last heard</dt>
+          <dd>{heard}</dd>
         </div>
       </dl>
       <p>
@@ -94,4 +99,45 @@ export function RevokeDialog({ row, live, lifeMs, onClose }: RevokeDialogProps) 
       </form>
     </Dialog>
   );
+}
+
+const HEARD_EVERY_MS = 2_000;
+
+/** Asked of the server that holds the session: it alone knows, and whoever is heard of is at work. */
+function useLastHeard(live: Live, { session, member }: AuthorizationRow): string {
+  const [words, setWords] = useState("asking its server …");
+  useEffect(() => {
+    let timer: number | null = null;
+    let over = false;
+    const ask = async (): Promise<void> => {
+      const found = await renewedAt(live, session, member);
+      if (over) return;
+      setWords(
+        found === null
+          ? `${member} does not say`
+          : `${durationWords(Date.now() - Date.parse(found))} ago`,
+      );
+      timer = window.setTimeout(() => void ask(), HEARD_EVERY_MS);
+    };
+    void ask();
+    return () => {
+      over = true;
+      if (timer !== null) clearTimeout(timer);
+    };
+  }, [live, session, member]);
+  return words;
+}
+
+async function renewedAt(live: Live, session: string, member: string): Promise<string | null> {
+  const { pool, link } = live.snapshot;
+  const url = pool === null ? null : live.calls.urlOf(pool, link.url, member);
+  if (url === null || url === "") return null;
+  const query = new URLSearchParams({ member, search: session, limit: "1" });
+  try {
+    const page = await live.calls.readFrom<AuthorizationsPage>(url, `/v1/authorizations?${query}`);
+    return page.authorizations[0]?.renewedAt ?? null;
+  } catch {
+    // It is down, or wants a login of its own: the rest of the dialog holds without.
+    return null;
+  }
 }

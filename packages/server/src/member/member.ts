@@ -452,7 +452,9 @@ export class Member {
   checkout: Desk["checkout"] = (request) => this.desk.checkout(request);
   heartbeat: Desk["heartbeat"] = (request) => this.desk.heartbeat(request);
   release: Desk["release"] = (request) => this.desk.release(request);
-  authorizations: Desk["authorizations"] = (query) => this.desk.authorizations(query);
+  /** What this member holds is its own to tell, whoever leads: it alone knows when it was renewed. */
+  authorizations: Desk["authorizations"] = (query) =>
+    query.member === this.id ? this.view.page(query, false) : this.desk.authorizations(query);
   features: Desk["features"] = () => this.desk.features();
   pool: Desk["pool"] = () => this.desk.pool();
   usage: UsageReport["answer"] = (query) => this.usageReport.answer(query);

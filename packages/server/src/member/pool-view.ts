@@ -2,7 +2,7 @@
  * The leader's record of distribution: every authorization of every server, as the servers report them.
  * It serves display, policy and passing on; no safety rests on it.
  */
-import { type Refusal, refuse, type Session } from "@quorate/core";
+import { type Refusal, refuse, serverLifeMs, type Session } from "@quorate/core";
 import type { AuthorizationRow, AuthorizationsPage, AuthorizationsQuery } from "@quorate/protocol";
 import type { MemberContext } from "./context.ts";
 import type { LeaseKeeper } from "./lease-keeper.ts";
@@ -161,6 +161,16 @@ export class PoolView {
     };
   }
 
+  private ownRow(session: Session): AuthorizationRow {
+    const row = this.row(session);
+    const leftMs = session.expiresAtMs - this.member.nowMs();
+    // While the member waits at its start nothing runs out.
+    if (!Number.isFinite(leftMs)) return row;
+    const { wallMs } = this.member.ports.runtime.clocks();
+    const renewedMs = Math.round(wallMs + leftMs - serverLifeMs(session.lifeMs));
+    return { ...row, renewedAt: new Date(renewedMs).toISOString() };
+  }
+
   /** A page of who holds what; own sessions and all reported ones, each once. */
   async page(query: AuthorizationsQuery, withReported: boolean): Promise<AuthorizationsPage> {
     const page = new RowsPage(query);
@@ -171,7 +181,7 @@ export class PoolView {
     };
     const own = this.member.ledger.sessions;
     for (const session of own.values()) {
-      if (session.state !== "granting") page.take(this.row(session));
+      if (session.state !== "granting") page.take(this.ownRow(session));
       if (isTurnOver()) await this.member.pause(0);
     }
     if (withReported) {

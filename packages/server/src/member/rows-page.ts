@@ -57,10 +57,11 @@ export class RowsPage {
   }
 
   private fits(row: AuthorizationRow): boolean {
-    const { feature, user, host } = this.query;
+    const { feature, user, host, member } = this.query;
     if (feature !== undefined && row.feature !== feature) return false;
     if (user !== undefined && row.holder.user !== user) return false;
     if (host !== undefined && row.holder.host !== host) return false;
+    if (member !== undefined && row.member !== member) return false;
     return this.words.every((word) => isIn(row, word));
   }
 
