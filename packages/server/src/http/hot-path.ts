@@ -269,8 +269,8 @@ function secretOf(request: RequestHead): string | null {
 function textOf(granted: Granted): string {
   const { session, feature, seats, member, lifeMs, heartbeatMs, token, converted } = granted;
   return (
-    `{"session":${JSON.stringify(session)},"feature":${JSON.stringify(feature)},"seats":${seats},` +
-    `"member":${JSON.stringify(member)},"lifeMs":${lifeMs},"heartbeatMs":${heartbeatMs},` +
+    `{"session":"${session}","feature":"${feature}","seats":${seats},` +
+    `"member":"${member}","lifeMs":${lifeMs},"heartbeatMs":${heartbeatMs},` +
     (token === undefined ? "" : `"token":"${token}",`) +
     `"pool":${poolText(granted.pool)}${converted === undefined ? "" : `,"converted":${converted}`}}`
   );

@@ -1,5 +1,21 @@
 /** The tables of journal.db. The state that a start reads is kept apart from the history that people read. */
-export const SCHEMA_VERSION = 1;
+export const SCHEMA_VERSION = 2;
+
+/** Each release in its turn, and a session may have several: appending costs a quarter of keeping one for each. */
+const RELEASES = `CREATE TABLE releases (
+    id INTEGER PRIMARY KEY, session TEXT NOT NULL, n INTEGER NOT NULL, at INTEGER NOT NULL
+  );`;
+
+/** What makes this version of the one before, by the version before. */
+export const UPGRADES: ReadonlyMap<number, string> = new Map([
+  [
+    1,
+    `${RELEASES}
+    INSERT INTO releases (session, n, at) SELECT session, n, at FROM tombstones ORDER BY at;
+    DROP TABLE tombstones;
+    PRAGMA user_version = 2;`,
+  ],
+]);
 
 export const SCHEMA = `
   CREATE TABLE meta (id INTEGER PRIMARY KEY CHECK (id = 1), sequence INTEGER NOT NULL);
@@ -18,8 +34,7 @@ export const SCHEMA = `
   );
   CREATE INDEX holds_of_session ON holds (session);
   CREATE INDEX holds_of_epoch ON holds (feature, epoch);
-  CREATE TABLE tombstones (session TEXT PRIMARY KEY, n INTEGER NOT NULL, at INTEGER NOT NULL) WITHOUT ROWID;
-  CREATE INDEX tombstones_by_time ON tombstones (at);
+  ${RELEASES}
   CREATE TABLE revoked (
     session TEXT PRIMARY KEY, by TEXT NOT NULL, reason TEXT NOT NULL, at INTEGER NOT NULL
   ) WITHOUT ROWID;

@@ -55,16 +55,32 @@ export function openTables(
 ): Tables {
   const sql = prepareAll(db);
   let sequence = Number(sql.sequence.get()?.sequence);
-  let tombstones = Number(sql.tombstones.get()?.tombstones);
+  let releases = Number(sql.releases.get()?.releases);
+  /** As long as nothing was ever revoked, no end looks for its revocation. */
+  let revocations = sql.anyRevoked.get() !== undefined;
 
   function prune(rowsMax: number, nowMs: number): boolean {
-    const tooMany = Math.min(Math.max(0, tombstones - limits.tombstonesMax), rowsMax);
-    const surplus = tooMany > 0 ? Number(sql.pruneSurplus.run(tooMany).changes) : 0;
-    const aged = Number(sql.pruneTombstones.run(nowMs - DAY_MS, rowsMax).changes);
-    tombstones -= surplus + aged;
+    const released = pruneReleases(rowsMax, nowMs);
     const revoked = Number(sql.pruneRevoked.run(nowMs - REVOKED_KEEP_MS, rowsMax).changes);
     const history = Number(sql.pruneHistory.run(nowMs - limits.retentionMs, rowsMax).changes);
-    return Math.max(surplus, aged, revoked, history) >= rowsMax;
+    return Math.max(released, revoked, history) >= rowsMax;
+  }
+
+  /** They are in the order in which they came, so the oldest are the first. */
+  function pruneReleases(rowsMax: number, nowMs: number): number {
+    const tooMany = Math.min(Math.max(0, releases - limits.tombstonesMax), rowsMax);
+    const oldest = sql.firstRelease.get();
+    if (oldest === undefined) return 0;
+    const isOld = Number(oldest.at) < nowMs - DAY_MS;
+    if (tooMany === 0 && !isOld) return 0;
+    const first = Number(oldest.id);
+    const pruned = Number(
+      isOld
+        ? sql.pruneReleases.run(first, first + rowsMax, first + tooMany, nowMs - DAY_MS).changes
+        : sql.pruneSurplus.run(first, first + tooMany).changes,
+    );
+    releases -= pruned;
+    return pruned;
   }
 
   function apply(entry: JournalEntry): void {
@@ -74,6 +90,7 @@ export function openTables(
       case "end":
         return end(entry);
       case "revoke":
+        revocations = true;
         sql.revoke.run(entry.session, entry.by, entry.reason, entry.atMs);
         return;
       case "hold-end":
@@ -135,17 +152,13 @@ export function openTables(
   function end(entry: JournalEntry & { kind: "end" }): void {
     const { session, reason, atMs, holdMs } = entry;
     if (reason === "released") {
-      const earlier = sql.tombstone.get(session)?.n;
-      const n = typeof earlier === "number" ? Math.max(entry.n, earlier) : entry.n;
-      if (earlier === undefined) tombstones += 1;
-      sql.setTombstone.run(session, n, atMs);
+      releases += 1;
+      sql.addRelease.run(session, entry.n, atMs);
     }
-    sql.endRevoked.run(session);
-    const open = sql.openRow.get(session);
-    if (open === undefined) return;
+    if (revocations) sql.endRevoked.run(session);
     if (holdMs > 0) sql.hold.run(holdMs, session);
-    sql.endRow.run(atMs, reason, entry.by ?? null, open.history ?? null);
-    sql.endSession.run(session);
+    const ended = sql.endSession.get(session);
+    if (ended !== undefined) sql.endRow.run(atMs, reason, entry.by ?? null, ended.history ?? null);
   }
 
   return {
@@ -245,7 +258,7 @@ const PAGE_KEY = {
   sessions: "session",
   holds: "id",
   revoked: "session",
-  tombstones: "session",
+  tombstones: "id",
 } as const;
 
 /** A row as the port says it. */
@@ -300,7 +313,7 @@ function prepareAll(db: DatabaseSync) {
     commit: sql("COMMIT"),
     sequence: sql("SELECT sequence FROM meta"),
     setSequence: sql("UPDATE meta SET sequence = ?"),
-    tombstones: sql("SELECT count(*) AS tombstones FROM tombstones"),
+    releases: sql("SELECT count(*) AS releases FROM releases"),
     setFact: sql("INSERT OR REPLACE INTO facts VALUES (?, ?)"),
     openRow: sql("SELECT history FROM sessions WHERE session = ?"),
     addGranted: sql(`INSERT OR REPLACE INTO history
@@ -312,20 +325,20 @@ function prepareAll(db: DatabaseSync) {
     endRow: sql("UPDATE history SET ended_at = ?, reason = ?, ended_by = ? WHERE id = ?"),
     setSession: sql(`INSERT OR REPLACE INTO sessions
       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`),
-    endSession: sql("DELETE FROM sessions WHERE session = ?"),
+    endSession: sql("DELETE FROM sessions WHERE session = ? RETURNING history"),
     hold: sql(`INSERT INTO holds (session, feature, seats, epoch, hold_ms)
       SELECT session, feature, seats, epoch, ? FROM sessions WHERE session = ?`),
     endHolds: sql("DELETE FROM holds WHERE session = ?"),
     adoptSessions: sql("UPDATE sessions SET epoch = ? WHERE feature = ? AND epoch = ?"),
     adoptHolds: sql("UPDATE holds SET epoch = ? WHERE feature = ? AND epoch = ?"),
     revoke: sql("INSERT OR REPLACE INTO revoked VALUES (?, ?, ?, ?)"),
+    anyRevoked: sql("SELECT 1 FROM revoked LIMIT 1"),
     endRevoked: sql("DELETE FROM revoked WHERE session = ?"),
-    tombstone: sql("SELECT n FROM tombstones WHERE session = ?"),
-    setTombstone: sql("INSERT OR REPLACE INTO tombstones VALUES (?, ?, ?)"),
-    pruneTombstones: sql(`DELETE FROM tombstones WHERE session IN
-      (SELECT session FROM tombstones WHERE at < ? ORDER BY at LIMIT ?)`),
-    pruneSurplus: sql(`DELETE FROM tombstones WHERE session IN
-      (SELECT session FROM tombstones ORDER BY at LIMIT ?)`),
+    addRelease: sql("INSERT INTO releases (session, n, at) VALUES (?, ?, ?)"),
+    firstRelease: sql("SELECT id, at FROM releases ORDER BY id LIMIT 1"),
+    // Ids have no gaps, but where a wall clock was set back: then a little less is pruned.
+    pruneSurplus: sql("DELETE FROM releases WHERE id >= ? AND id < ?"),
+    pruneReleases: sql("DELETE FROM releases WHERE id >= ? AND id < ? AND (id < ? OR at < ?)"),
     pruneRevoked: sql(`DELETE FROM revoked WHERE session IN
       (SELECT session FROM revoked WHERE at < ? AND session NOT IN (SELECT session FROM sessions)
        LIMIT ?)`),
@@ -342,9 +355,7 @@ function prepareAll(db: DatabaseSync) {
       sessions: sql("SELECT * FROM sessions WHERE session > ? ORDER BY session LIMIT ?"),
       holds: sql("SELECT * FROM holds WHERE id > ? ORDER BY id LIMIT ?"),
       revoked: sql("SELECT session FROM revoked WHERE session > ? ORDER BY session LIMIT ?"),
-      tombstones: sql(
-        "SELECT session, n FROM tombstones WHERE session > ? ORDER BY session LIMIT ?",
-      ),
+      tombstones: sql("SELECT id, session, n FROM releases WHERE id > ? ORDER BY id LIMIT ?"),
     } satisfies Record<PagedTable, StatementSync>,
   };
 }

@@ -21,7 +21,7 @@ import { DatabaseSync } from "node:sqlite";
 import { parentPort, workerData } from "node:worker_threads";
 import type { JournalEntry } from "./journal.ts";
 import type { Answer, Request, WorkerMessage, WorkerSettings } from "./sqlite-journal-messages.ts";
-import { SCHEMA, SCHEMA_VERSION } from "./sqlite-journal-schema.ts";
+import { SCHEMA, SCHEMA_VERSION, UPGRADES } from "./sqlite-journal-schema.ts";
 import type { Tables } from "./sqlite-journal-tables.ts";
 import { openTables } from "./sqlite-journal-tables.ts";
 
@@ -158,7 +158,9 @@ function openJournal(): Tables {
     PRAGMA temp_store = MEMORY;
   `);
   const version = db.prepare("PRAGMA user_version").get()?.user_version;
+  const upgrade = UPGRADES.get(Number(version));
   if (version === 0) db.exec(`BEGIN IMMEDIATE; ${SCHEMA} COMMIT`);
+  else if (upgrade !== undefined) db.exec(`BEGIN IMMEDIATE; ${upgrade} COMMIT`);
   else if (version !== SCHEMA_VERSION) {
     throw new Error(
       `${journalFile} was written by another version of Quorate (format ${String(version)}, this one ` +

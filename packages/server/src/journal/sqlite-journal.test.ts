@@ -1,6 +1,7 @@
 import { mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { DatabaseSync } from "node:sqlite";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import type { JournalUnderTest } from "./journal.conformance.ts";
 import { endOf, grantOf, journalConformance, NOW_MS } from "./journal.conformance.ts";
@@ -46,6 +47,29 @@ describe("sqlite journal", () => {
       expect((statSync(join(folder, file)).mode & 0o777).toString(8)).toBe("600");
     }
     await journal.close();
+  });
+
+  test("the file of the version before is taken over with its tombstones, the one of a later version refused", async () => {
+    await (await openSqliteJournal(folder)).close();
+    const file = join(folder, "journal.db");
+    const before = new DatabaseSync(file);
+    before.exec(`DROP TABLE releases;
+      CREATE TABLE tombstones (session TEXT PRIMARY KEY, n INTEGER NOT NULL, at INTEGER NOT NULL) WITHOUT ROWID;
+      CREATE INDEX tombstones_by_time ON tombstones (at);
+      INSERT INTO tombstones VALUES ('a', 7, ${NOW_MS}), ('b', 8, ${NOW_MS - 1});
+      PRAGMA user_version = 1;`);
+    before.close();
+    const journal = await openSqliteJournal(folder, { nowMs: () => NOW_MS });
+    await journal.append([{ ...endOf("a"), n: 3 }]);
+    expect((await journal.recover()).tombstones).toEqual([
+      { session: "b", n: 8 },
+      { session: "a", n: 7 },
+    ]);
+    await journal.close();
+    const after = new DatabaseSync(file);
+    after.exec("PRAGMA user_version = 99");
+    after.close();
+    await expect(openSqliteJournal(folder)).rejects.toThrow(/format 99.*start the version/);
   });
 
   test("a folder is opened once, also within a process, and is free after closing", async () => {

@@ -139,14 +139,14 @@ class SqliteJournal implements Journal {
       const sessions = await this.#table<JournaledSession>("sessions");
       const holds = await this.#table<JournalHold>("holds", 0);
       const revoked = await this.#table<string>("revoked");
-      const tombstones = await this.#table<{ session: string; n: number }>("tombstones");
+      const releases = await this.#table<{ session: string; n: number }>("tombstones", 0);
       return {
         sequence: this.#sequence,
         facts: new Map(facts),
         sessions,
         holds,
         revoked: new Set(revoked),
-        tombstones,
+        tombstones: highestOf(releases),
       };
     } catch (error) {
       this.#fail(asFailure(error));
@@ -272,6 +272,19 @@ class SqliteJournal implements Journal {
 function settle(groups: readonly Group[], index: number): void {
   groups[index]?.resolve();
   if (index + 1 < groups.length) setImmediate(() => settle(groups, index + 1));
+}
+
+/** A session that was released several times counts once, with its highest number, where it was last released. */
+function highestOf(
+  releases: readonly { readonly session: string; readonly n: number }[],
+): { session: string; n: number }[] {
+  const highest = new Map<string, number>();
+  for (const { session, n } of releases) {
+    const before = highest.get(session) ?? n;
+    highest.delete(session);
+    highest.set(session, Math.max(n, before));
+  }
+  return Array.from(highest, ([session, n]) => ({ session, n }));
 }
 
 function asFailure(error: unknown): JournalFailedError {

@@ -28,6 +28,8 @@ export class MemberContext {
   /** The process is ending: nothing is answered any more. */
   ended = false;
   private readonly alarmsByName = new Map<string, string>();
+  private emittedMs = Number.NaN;
+  private emittedAt = "";
   private readonly listeners = new Set<(event: MemberEvent) => void>();
   private featuresByName: ReadonlyMap<string, LicenseFeature> = new Map();
 
@@ -95,8 +97,14 @@ export class MemberContext {
 
   emit(type: string, data: Readonly<Record<string, unknown>>): void {
     if (this.listeners.size === 0) return;
-    const at = new Date(this.ports.runtime.clocks().wallMs).toISOString();
-    for (const listener of this.listeners) listener({ type, at, data });
+    const { wallMs } = this.ports.runtime.clocks();
+    // A busy member emits several within a millisecond.
+    if (wallMs !== this.emittedMs) {
+      this.emittedMs = wallMs;
+      this.emittedAt = new Date(wallMs).toISOString();
+    }
+    const event = { type, at: this.emittedAt, data };
+    for (const listener of this.listeners) listener(event);
   }
 
   subscribe(listener: (event: MemberEvent) => void): () => void {

@@ -232,11 +232,14 @@ export class Seats {
   async write(entries: readonly JournalEntry[]): Promise<Refusal | null> {
     if (entries.length === 0) return null;
     try {
+      const { journal } = this.member.ports;
+      if (entries.length <= APPEND_ENTRIES_MAX) {
+        await journal.append(entries);
+        return null;
+      }
       const appends: Promise<void>[] = [];
       for (let from = 0; from < entries.length; from += APPEND_ENTRIES_MAX) {
-        appends.push(
-          this.member.ports.journal.append(entries.slice(from, from + APPEND_ENTRIES_MAX)),
-        );
+        appends.push(journal.append(entries.slice(from, from + APPEND_ENTRIES_MAX)));
       }
       await Promise.all(appends);
       return null;
