@@ -33,7 +33,7 @@ export class ProtocolOracles {
   readonly #world: ProtocolWorld;
   readonly #epochs = new Map<string, MemberShape>();
   readonly #records = new Map<string, RecordShape>();
-  /** When the store handled something of a machine, by the machine's monotonic clock, oldest first. */
+  /** When a machine heard an answer of the store, by its own monotonic clock, oldest first. */
   readonly #reads = new Map<string, number[]>();
   readonly #sessions = new Map<string, Journaled>();
   /** Processes that were told that their journal failed, by the monotonic clock. */
@@ -53,6 +53,10 @@ export class ProtocolOracles {
   storeHandled({ name, machine }: VirtualProcess): void {
     const member = this.#world.members.find(({ id }) => id === name);
     if (member !== undefined && member.machine !== machine.name) this.#twice.add(name);
+  }
+
+  /** An answer of the store reached a member. */
+  storeAnswered({ machine }: VirtualProcess): void {
     const times = this.#reads.get(machine.name) ?? [];
     times.push(machine.clocks().monotonicMs);
     if (times.length > READS_KEPT_MAX) times.splice(0, READS_KEPT_MAX / 2);
@@ -300,10 +304,9 @@ export class ProtocolOracles {
     if (by !== id && next.state === "retired") this.#checkPatience(by, machine.name, id, sentMs);
   }
 
-  /** A paused observer hears an answer late, but no later than one gap: so two may lie between two of them. */
   #checkPatience(by: string, machine: string, id: string, sentMs: number): void {
     const { retireAfterMs, readGapMsMax } = this.#world.timing;
-    const gapMs = 2 * readGapMsMax * SLOW;
+    const gapMs = readGapMsMax + PATIENCE_SLACK_MS;
     let laterMs = sentMs;
     for (const atMs of (this.#reads.get(machine) ?? [])
       .filter((each) => each <= sentMs)
@@ -316,7 +319,7 @@ export class ProtocolOracles {
         return;
       }
       laterMs = atMs;
-      if (sentMs - atMs > retireAfterMs / SLOW) return;
+      if (sentMs - atMs >= retireAfterMs - PATIENCE_SLACK_MS) return;
     }
   }
 
@@ -550,4 +553,6 @@ const ALLOCATION = "allocation/";
 /** Two clocks, one as slow and the other as fast as allowed. */
 const SLOW = 1.021;
 const HOLD_SLACK_MS = 1_000;
+/** Both ends are read on one clock, within one turn of the event loop. */
+const PATIENCE_SLACK_MS = 5;
 const READS_KEPT_MAX = 1_000;

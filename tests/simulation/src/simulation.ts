@@ -174,6 +174,7 @@ export class Simulation {
       this.protocol.storeRestored();
     };
     this.store.onHandled = (by) => this.protocol.storeHandled(by);
+    this.store.onAnswered = (by) => this.protocol.storeAnswered(by);
     this.#tokens = new TokenRegistry(this.random.stream("tokens"));
     this.administrator = new VirtualAdministrator({
       scheduler: this.scheduler,

@@ -34,7 +34,7 @@ export class StoreHistory {
       if (key.startsWith("member/")) this.#memberWritten(key.slice(7), parsed, isRebuild);
       else if (key === "leader") this.#leaderWritten(parsed);
       else if (key === "license") this.#licenseWritten(parsed);
-      else if (key.startsWith("allocation/")) this.#allocationWritten(key, parsed);
+      else if (key.startsWith("allocation/")) this.#allocationWritten(key, parsed, isRebuild);
     }
     for (const key of transaction.deletes ?? []) {
       if (key.startsWith("member/") || key === "leader" || key === "license") {
@@ -111,7 +111,7 @@ export class StoreHistory {
     );
   }
 
-  #allocationWritten(key: string, next: AllocationShape): void {
+  #allocationWritten(key: string, next: AllocationShape, isRebuild: boolean): void {
     const last = this.#records.get(key);
     const sum = (entries: Readonly<Record<string, { readonly seats: number }>>): number =>
       Object.values(entries).reduce((seats, entry) => seats + entry.seats, 0);
@@ -134,7 +134,8 @@ export class StoreHistory {
       if (next.sequence < last.sequence) {
         this.#violation("history", `${key} went back to license ${next.sequence}`);
       }
-      const sameLicense = next.sequence === last.sequence;
+      // A rebuild counts all seats as out that ever were.
+      const sameLicense = next.sequence === last.sequence && !isRebuild;
       if (sameLicense && (next.seats !== last.seats || next.debt > last.debt)) {
         this.#violation("I3", `${key} grew under one license: ${JSON.stringify(next)}`);
       }

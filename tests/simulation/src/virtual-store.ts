@@ -62,6 +62,8 @@ export class VirtualStoreServer {
   readonly #onApplied: OnApplied;
   /** Hears of every transaction that is handled, before it is. */
   onHandled: (by: VirtualProcess) => void = () => {};
+  /** An answer reaches the process that asked, in time. */
+  onAnswered: (by: VirtualProcess) => void = () => {};
 
   constructor(
     backing: MemoryStore,
@@ -112,6 +114,7 @@ export class VirtualStoreServer {
         }
         process.deliver(back + this.#lateMs(), () => {
           cancelDeadline();
+          if (!over) this.onAnswered(process);
           finish();
         });
       };

@@ -786,7 +786,7 @@ export class Desk {
   }
 
   async rebuild(): Promise<PoolAnswer | Refusal> {
-    const problem = await this.guard.rebuild(await this.licenses.inForceOrOwn());
+    const problem = await this.guard.rebuild(() => this.licenses.newest());
     return problem === null ? this.pool() : refuse("busy", problem);
   }
 

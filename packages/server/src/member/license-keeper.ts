@@ -120,12 +120,20 @@ export class LicenseKeeper {
     return refusal?.refused === "busy" ? "again" : "done";
   }
 
-  /** The license in force; where the store has none any more, this server's own copy. */
-  async inForceOrOwn(): Promise<License | null> {
-    if (this.member.license !== null) return this.member.license.license;
-    const own = await this.member.ports.licenses.readOwn();
-    const checked = own === null ? null : this.check(own);
-    return checked === null || typeof checked === "string" ? null : checked.license;
+  /** The newest of what is in force, what the store says as it was read last, and this server's own copy. */
+  async newest(): Promise<License | null> {
+    const texts = [
+      this.member.state.get<StoredLicense>(LICENSE_KEY)?.value.text,
+      this.member.license?.text,
+      await this.member.ports.licenses.readOwn(),
+    ];
+    let newest: License | null = null;
+    for (const text of texts) {
+      const checked = text === undefined || text === null ? null : this.check(text);
+      if (checked === null || typeof checked === "string") continue;
+      if (newest === null || checked.license.sequence > newest.sequence) newest = checked.license;
+    }
+    return newest;
   }
 
   /** `PUT /v1/license`. */

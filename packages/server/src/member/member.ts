@@ -110,6 +110,7 @@ export class Member {
     state.onBackwards = (revision, seen) => this.guard.backwards(revision, seen);
     state.onStoreLost = (reason) => this.guard.lost(reason);
     state.isTrusted = () => !this.lease.suspended;
+    state.isSameStore = (stored) => this.guard.isSame(stored);
     state.onChange = (key) => this.noticeChange(key);
     this.seats.onChanged = (session) => this.reporter.sessionChanged(session);
     this.seats.onEnded = (session) => {

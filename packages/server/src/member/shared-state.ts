@@ -7,6 +7,7 @@
 import type { Timing } from "@quorate/core";
 import type { KeyValue, Outcome, Store } from "../store/store.ts";
 import { StoreLostError } from "../store/store.ts";
+import { STORE_KEY, type StoreRecord } from "./keys.ts";
 import type { Runtime } from "./ports.ts";
 
 export interface Known<T> {
@@ -49,6 +50,8 @@ export class SharedState {
   onStoreLost: (reason: string) => void = () => {};
   /** An answer shows a lower revision than was seen before its question was sent. */
   onBackwards: (revision: number, seen: number) => void = () => {};
+  /** What a read says of the store itself. False: it is another one, and nothing of it is taken in. */
+  isSameStore: (stored: StoreRecord | null) => boolean = () => true;
 
   private readonly store: Store;
   private readonly runtime: Runtime;
@@ -133,6 +136,14 @@ export class SharedState {
     if (outcome.revision < seen) {
       this.onBackwards(outcome.revision, seen);
       return { outcome: "unknown", reason: "the store went backwards" };
+    }
+    // By its id and not by what is known of it: in another store the key may have the very same revision.
+    if (transaction.reads.includes(STORE_KEY)) {
+      const read = outcome.read.find(({ key }) => key === STORE_KEY);
+      const stored = read === undefined ? null : (JSON.parse(read.value) as StoreRecord);
+      if (!this.isSameStore(stored)) {
+        return { outcome: "unknown", reason: "the store is another one than before" };
+      }
     }
     this.revision = Math.max(this.revision, outcome.revision);
     this.takeIn(outcome.read);

@@ -6,11 +6,13 @@ import {
   type License,
   LIFE_MS_DEFAULT,
   type MemberRecord as CoreMemberRecord,
+  seatsOf,
 } from "@quorate/core";
 import type { MemberContext } from "./context.ts";
 import {
   ALLOCATION_PREFIX,
   type AllocationRecord,
+  LICENSE_KEY,
   MEMBER_PREFIX,
   memberKeyOf,
   type MemberRecord,
@@ -22,6 +24,8 @@ import type { LeaseKeeper } from "./lease-keeper.ts";
 const REBUILD_HINT =
   "If the store is really gone or was restored from a backup, run: quorate pool rebuild";
 const FACT_EVERY_MS = 1_000;
+/** Under it a rebuilt pool's seats wait among the retired ones, with the number of the rebuild. */
+const REBUILD = "rebuild";
 
 export class StoreGuard {
   private storeId: string | null = null;
@@ -30,6 +34,8 @@ export class StoreGuard {
   private epoch = 0;
   longestLifeMs = LIFE_MS_DEFAULT;
   private epochs: Record<string, number> = {};
+  /** The most seats of each feature that were ever out: what a store that is gone may have given. */
+  private mostSeats: Record<string, number> = {};
   private notedAtMs = Number.NEGATIVE_INFINITY;
 
   onJournalFailed: (error: unknown) => void = () => {};
@@ -48,6 +54,7 @@ export class StoreGuard {
     this.epoch = Number(facts.get("epoch") ?? 0);
     this.longestLifeMs = Number(facts.get("longest-life") ?? LIFE_MS_DEFAULT);
     this.epochs = JSON.parse(facts.get("epochs") ?? "{}") as Record<string, number>;
+    this.mostSeats = JSON.parse(facts.get("most-seats") ?? "{}") as Record<string, number>;
   }
 
   get id(): string | null {
@@ -145,10 +152,22 @@ export class StoreGuard {
     return true;
   }
 
-  /** While the member lives: the store's id must stay, and the own record must not get older. */
+  /**
+   * Whether the store is still the one that was recognised at the start. Another one may be a rebuilt pool's, also
+   * one that has grown past all that was seen of the old: it is looked at from the beginning, never mixed with it.
+   */
+  isSame(stored: StoreRecord | null): boolean {
+    const { phase, suspended } = this.lease;
+    if (suspended || (phase !== "waiting" && phase !== "active")) return true;
+    if (stored?.id === this.storeId) return true;
+    this.suspend(
+      `the store (${this.member.ports.store.name}) is another one than before; this server looks at it anew`,
+    );
+    return false;
+  }
+
+  /** While the member lives its own record must not get older. */
   check(): void {
-    const stored = this.member.state.get<StoreRecord>(STORE_KEY)?.value ?? null;
-    if (stored !== null && stored.id !== this.storeId) void this.recognise();
     const own = this.member.state.get<CoreMemberRecord>(memberKeyOf(this.member.id))?.value;
     if (own !== undefined && own.epoch < this.epoch) {
       this.suspend(`this server's record in the store is older than it wrote. ${REBUILD_HINT}`);
@@ -171,9 +190,14 @@ export class StoreGuard {
     for (const [id, epoch] of Object.entries(this.lease.knownEpochs())) {
       this.epochs[id] = Math.max(this.epochs[id] ?? 0, epoch);
     }
-    for (const { record } of this.member.records()) {
-      for (const entry of [...Object.values(record.allocated), ...Object.values(record.retired)]) {
-        this.longestLifeMs = Math.max(this.longestLifeMs, entry.lifeMs);
+    for (const { feature, record } of this.member.records()) {
+      const most = Math.max(this.mostSeats[feature] ?? 0, record.seats + record.debt);
+      this.mostSeats[feature] = most;
+      for (const { lifeMs } of Object.values(record.allocated)) this.noteLife(lifeMs);
+      for (const [key, { lifeMs }] of Object.entries(record.retired)) {
+        // The wait of a rebuild is longer than any life; else each would make the next one longer.
+        const isRebuild = key.startsWith(`${REBUILD}/`);
+        this.noteLife(isRebuild ? lifeMs - this.mandatesMs() : lifeMs);
       }
     }
     await this.member.ports.journal.append([
@@ -181,77 +205,114 @@ export class StoreGuard {
       { kind: "fact", name: "epoch", value: String(this.epoch) },
       { kind: "fact", name: "epochs", value: JSON.stringify(this.epochs) },
       { kind: "fact", name: "longest-life", value: String(this.longestLifeMs) },
+      { kind: "fact", name: "most-seats", value: JSON.stringify(this.mostSeats) },
     ]);
+  }
+
+  private noteLife(lifeMs: number): void {
+    this.longestLifeMs = Math.max(this.longestLifeMs, lifeMs);
+  }
+
+  /** How long live members may go on granting after a rebuild: until their mandates end. */
+  private mandatesMs(): number {
+    return 2 * this.member.timing.retireAfterMs;
   }
 
   /**
    * `quorate pool rebuild`: a new store id, every epoch above all that store and journal know, and every
-   * seat retired with the longest life: the waits free them. One write.
+   * seat that may be out retired with the longest life: the waits free them. One write. `newest` gives the
+   * newest license that is known, the store's included.
    */
-  async rebuild(license: License | null): Promise<string | null> {
+  async rebuild(newest: () => Promise<License | null>): Promise<string | null> {
     const { state } = this.member;
-    if (license === null) {
-      return "there is no license to rebuild from; install one first: quorate license install FILE --data DIR, and start this server again";
-    }
-    // While the store is not trusted, what is known may be another store's.
-    if (this.lease.suspended) state.forget();
-    const read = await state.transact({ reads: [STORE_KEY, MEMBER_PREFIX, ALLOCATION_PREFIX] });
+    const look = (): ReturnType<typeof state.transact> => {
+      // While the store is not trusted, what is known may be another store's.
+      if (this.lease.suspended) state.forget();
+      return state.transact({ reads: [STORE_KEY, LICENSE_KEY, MEMBER_PREFIX, ALLOCATION_PREFIX] });
+    };
+    let read = await look();
+    // It may have noticed only now that the store is another one.
+    if (read.outcome === "unknown" && this.lease.suspended) read = await look();
     if (read.outcome === "unknown") return `the store does not answer: ${read.reason}`;
     if (state.get<StoreRecord>(STORE_KEY)?.value.movedTo !== undefined) {
       return "the pool's store was moved away from here and is alive elsewhere; nothing was changed";
+    }
+    const license = await newest();
+    if (license === null) {
+      return "there is no license to rebuild from; install one first: quorate license install FILE --data DIR, and start this server again";
     }
     this.note();
     const written = await state.change<StoreRecord>(
       STORE_KEY,
       (current) => {
-        // A live member may go on granting until its mandate ends: that long more than the longest life.
-        const waitMs = this.longestLifeMs + 2 * this.member.timing.retireAfterMs;
-        const rebuilds = Math.max(this.rebuilds, current?.rebuilds ?? 0) + 1;
-        const compare: { key: string; revision: number }[] = [];
-        const puts: { key: string; value: string }[] = [];
-        for (const [key, known] of state.withPrefix<MemberRecord>(MEMBER_PREFIX)) {
-          const least = this.epochs[key.slice(MEMBER_PREFIX.length)] ?? 0;
-          compare.push({ key, revision: known.revision });
-          puts.push({
-            key,
-            value: JSON.stringify({
-              ...known.value,
-              epoch: Math.max(known.value.epoch, least) + 1,
-              state: known.value.state === "removed" ? "removed" : "retired",
-            }),
-          });
-        }
-        for (const feature of license.features) {
-          const key = ALLOCATION_PREFIX + feature.name;
-          const seats = feature.seats + (feature.overdraft ?? 0);
-          const record: AllocationRecord = {
-            sequence: license.sequence,
-            nonces: state.get<AllocationRecord>(key)?.value.nonces ?? {},
-            seats,
-            free: 0,
-            allocated: {},
-            retired:
-              seats === 0 ? {} : { [`rebuild/${rebuilds}`]: { seats, of: 0, lifeMs: waitMs } },
-            borrowed: 0,
-            debt: 0,
-          };
-          compare.push({ key, revision: state.revisionOf(key) });
-          puts.push({ key, value: JSON.stringify(record) });
-        }
+        const rebuilds = this.nextRebuild(current);
+        const records = [...this.retiredMembers(), ...this.retiredSeats(license, rebuilds)];
         return {
           value: {
             id: this.member.ports.runtime.nonce(),
             rebuilds,
             nonces: current?.nonces ?? {},
           },
-          compare,
-          puts,
+          // A newer license must not come in between.
+          compare: [LICENSE_KEY, ...records.map(({ key }) => key)].map((key) => ({
+            key,
+            revision: state.revisionOf(key),
+          })),
+          puts: records.map(({ key, value }) => ({ key, value: JSON.stringify(value) })),
         };
       },
       true,
     );
     if (!written.applied) return written.reason;
-    await this.recognise();
+    this.suspend("the pool was rebuilt; this server starts anew in it");
     return null;
+  }
+
+  /**
+   * Higher than any that is known, and than any that was given at an earlier time of day: members that this one has
+   * not heard of may have seen a later rebuild. With a wrong clock they ask for another rebuild, and no more.
+   */
+  private nextRebuild(current: StoreRecord | null): number {
+    const known = Math.max(this.rebuilds, current?.rebuilds ?? 0);
+    return Math.max(known + 1, Math.floor(this.member.ports.runtime.clocks().wallMs));
+  }
+
+  private retiredMembers(): { key: string; value: MemberRecord }[] {
+    return this.member.state.withPrefix<MemberRecord>(MEMBER_PREFIX).map(([key, { value }]) => {
+      const least = this.epochs[key.slice(MEMBER_PREFIX.length)] ?? 0;
+      const epoch = Math.max(value.epoch, least) + 1;
+      const state = value.state === "removed" ? "removed" : "retired";
+      return { key, value: { ...value, epoch, state } };
+    });
+  }
+
+  /** Of every feature that license, store or journal knows; what is out above the licensed seats is debt. */
+  private retiredSeats(
+    license: License,
+    rebuilds: number,
+  ): { key: string; value: AllocationRecord }[] {
+    const licensed = new Map(license.features.map((each) => [each.name, seatsOf(each)]));
+    const known = new Map(
+      this.member.records().map(({ feature, record }) => [feature, record] as const),
+    );
+    const features = [...licensed.keys(), ...known.keys(), ...Object.keys(this.mostSeats)];
+    const lifeMs = this.longestLifeMs + this.mandatesMs();
+    return [...new Set(features)].map((feature) => {
+      const seats = licensed.get(feature) ?? 0;
+      const record = known.get(feature);
+      const before = (record?.seats ?? 0) + (record?.debt ?? 0);
+      const out = Math.max(seats, before, this.mostSeats[feature] ?? 0);
+      const value: AllocationRecord = {
+        sequence: license.sequence,
+        nonces: record?.nonces ?? {},
+        seats,
+        free: 0,
+        allocated: {},
+        retired: out === 0 ? {} : { [`${REBUILD}/${rebuilds}`]: { seats: out, of: 0, lifeMs } },
+        borrowed: 0,
+        debt: out - seats,
+      };
+      return { key: ALLOCATION_PREFIX + feature, value };
+    });
   }
 }

@@ -1,0 +1,107 @@
+/** Stores that are lost while members sleep, and pools that are rebuilt (design section 4.7). */
+import { describe, expect, test } from "vitest";
+import type { StoreRecord } from "./keys.ts";
+import { licenseText, Pool } from "./pool-fixture.ts";
+
+const REBUILT = { seats: 4, size: 2, allTo: "ada" } as const;
+
+function lose({ backing: { data } }: Pool): void {
+  data.revision = 0;
+  data.deletedKeys = 0;
+  data.changes.clear();
+}
+
+function storeRecord(pool: Pool): StoreRecord {
+  const [found] = pool.backing.apply({ compare: [], puts: [], reads: ["store"] }).read;
+  return JSON.parse(found?.value ?? "null") as StoreRecord;
+}
+
+async function rebuild(pool: Pool, id: string): Promise<void> {
+  const answer = await pool.time.outcome(pool.member(id).rebuild());
+  expect(answer).not.toHaveProperty("refused");
+}
+
+describe("a store that is lost and rebuilt while a server sleeps", () => {
+  test("is noticed by its id, though it has grown past all that the server saw", async () => {
+    const pool = await Pool.of(["ada", "bob"], REBUILT);
+    pool.cutOff("bob");
+    lose(pool);
+    await pool.time.until("ada misses its store", () => pool.member("ada").readiness() !== null);
+    await rebuild(pool, "ada");
+    for (let more = 0; more < 200; more += 1) {
+      pool.backing.apply({ compare: [], puts: [{ key: "other", value: "1" }], reads: [] });
+    }
+    pool.cutOff("bob", false);
+    await pool.ready(["ada", "bob"]);
+  });
+
+  test("and whose key has the revision of the old one is another one all the same", async () => {
+    const pool = await Pool.of(["ada", "bob"], REBUILT);
+    const { id } = storeRecord(pool);
+    const { data } = pool.backing;
+    const known = data.changes.get("store");
+    if (known === undefined) throw new Error("the store has an id");
+    const value = JSON.stringify({ ...storeRecord(pool), id: "another" });
+    data.changes.set("store", { ...known, value });
+    await pool.time.pass(2_000);
+    expect(storeRecord(pool).id).not.toBe(id);
+    for (const each of ["ada", "bob"]) {
+      expect(pool.member(each).readiness()?.detail).toContain("another one");
+    }
+  });
+});
+
+describe("a rebuilt pool", () => {
+  test("counts all seats as out that ever were, and what is above the license as debt", async () => {
+    const pool = await Pool.of(["ada", "bob"], REBUILT);
+    await pool.time.outcome(
+      pool.member("ada").installLicense(licenseText({ sequence: 2, seats: 1, size: 2 })),
+    );
+    await pool.time.pass(2_000);
+    lose(pool);
+    await pool.time.until("ada misses its store", () => pool.member("ada").readiness() !== null);
+    await rebuild(pool, "ada");
+    const record = pool.record();
+    expect(record).toMatchObject({ seats: 1, free: 0, debt: 3, allocated: {} });
+    expect(Object.values(record.retired).map(({ seats }) => seats)).toEqual([4]);
+  });
+
+  test("takes the newest license of the store, also at a server that has not heard of it", async () => {
+    const pool = await Pool.of(["ada", "bob"], REBUILT);
+    const text = licenseText({ sequence: 2, seats: 9, size: 2 });
+    const bob = pool.process("bob");
+    bob.store.watchMs = null;
+    await pool.time.outcome(pool.member("ada").installLicense(text));
+    await rebuild(pool, "bob");
+    expect(pool.record()).toMatchObject({ sequence: 2, seats: 9 });
+  });
+
+  test("does not wait longer each time", async () => {
+    const pool = await Pool.of(["ada", "bob"], REBUILT);
+    const waits: number[] = [];
+    for (let time = 0; time < 3; time += 1) {
+      await rebuild(pool, "ada");
+      waits.push(...Object.values(pool.record().retired).map(({ lifeMs }) => lifeMs));
+      await pool.ready(["ada", "bob"]);
+    }
+    expect(new Set(waits).size).toBe(1);
+  });
+
+  test("is followed by a server that has seen more rebuilds than the one it was asked of", async () => {
+    const pool = await Pool.of(["ada", "bob"], REBUILT);
+    pool.kill("ada");
+    await rebuild(pool, "bob");
+    await pool.time.pass(20_000);
+    lose(pool);
+    await pool.time.until("bob misses its store", () =>
+      (pool.member("bob").readiness()?.detail ?? "").includes("empty"),
+    );
+    // It was away when the pool was rebuilt, so it knows of no rebuild.
+    const ada = pool.start("ada");
+    await pool.time.until("ada misses its store", () =>
+      (ada.member.readiness()?.detail ?? "").includes("empty"),
+    );
+    await rebuild(pool, "ada");
+    await pool.ready(["ada", "bob"]);
+  });
+});
