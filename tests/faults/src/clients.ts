@@ -33,9 +33,9 @@ export class Clients {
   readonly #waves: Promise<void>[] = [];
   readonly #stop = new AbortController();
 
-  constructor(count: number, servers: readonly string[], vendorKey: string) {
-    this.recorder = new Recorder("cad", seatsFor(count));
-    this.#steady = steadyOf(count);
+  constructor(count: number, seats: number, servers: readonly string[], vendorKey: string) {
+    this.recorder = new Recorder("cad", seats);
+    this.#steady = seats === count ? count : steadyOf(count);
     this.#clients = Array.from({ length: count }, (_, index) =>
       nodeClient({
         // Each begins at another server and knows them all.

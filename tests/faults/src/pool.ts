@@ -40,6 +40,8 @@ export interface PoolOptions {
   readonly managed: boolean;
   /** Of every etcd, beside the usual ones. */
   readonly etcdArgs: readonly string[];
+  /** Of the license, beside the one whose seats are counted. */
+  readonly features: readonly object[];
   /** The `main.ts` of every license server; missing: this checkout. */
   readonly build?: string;
   /** Of every license server. */
@@ -56,6 +58,7 @@ export class Pool {
   readonly #managed: boolean;
   readonly #moreEtcdArgs: readonly string[];
   readonly #build: string | undefined;
+  readonly #features: readonly object[];
   readonly #env: (id: string) => NodeJS.ProcessEnv;
   readonly #folder: string;
   readonly #signing = { vendor: generatePrivateKey(), pool: generatePrivateKey() };
@@ -69,6 +72,7 @@ export class Pool {
     this.#managed = managed;
     this.#moreEtcdArgs = etcdArgs;
     this.#build = build;
+    this.#features = options.features;
     this.#env = env ?? (() => ({}));
     this.#folder = folder;
     this.vendorKey = publicKeyOf(this.#signing.vendor);
@@ -221,7 +225,7 @@ export class Pool {
         size: this.network.machines.length,
         key: publicKeyOf(this.#signing.pool),
       },
-      features: [{ name: "cad", version: "2026.1", seats, lifeMs: LIFE_MS }],
+      features: [{ name: "cad", version: "2026.1", seats, lifeMs: LIFE_MS }, ...this.#features],
     };
     const signed = signedBytes(content);
     if (signed === null) throw new Error("the license of a test has a canonical form");
@@ -231,6 +235,19 @@ export class Pool {
 
   install(machine: Machine, text: string): Promise<Reply<unknown> | null> {
     return call("PUT", `${machine.url}/v1/license`, { headers: ADMINISTRATOR, text });
+  }
+
+  /** Moves the leadership to that machine. */
+  async lead(machine: Machine): Promise<void> {
+    const sent = { headers: ADMINISTRATOR, body: { member: machine.id } };
+    await waitFor(
+      `${machine.id} leads`,
+      async () => {
+        await call("POST", `${machine.url}/v1/pool/lead`, sent);
+        return (await this.leader()) === machine;
+      },
+      START_MS_MAX,
+    );
   }
 
   /** Retires a dead server for good and makes room for another. */

@@ -16,6 +16,10 @@ export interface Row {
   readonly managed?: boolean;
   /** The pool is without a majority for longer than a life: its clients must lose their seats. */
   readonly losesMajority?: boolean;
+  /** Every client has a seat all the time: nobody waits, and no seat need move. */
+  readonly isCalm?: boolean;
+  /** Further features of the license, as the vendor writes them. */
+  readonly features?: readonly object[];
   /** Beside the usual ones. */
   readonly etcdArgs?: readonly string[];
   /** What the license servers run at first, made in that folder; missing: this checkout. */
@@ -91,7 +95,8 @@ export async function runRow(
 ): Promise<Result> {
   const startedMs = nowMs();
   mkdirSync(folder, { recursive: true });
-  const seats = seatsFor(clientCount);
+  const { isCalm = false, features = [] } = row;
+  const seats = isCalm ? clientCount : seatsFor(clientCount);
   const { through = "nothing", managed = false, etcdArgs = [], build, env } = row;
   const options = {
     network,
@@ -100,11 +105,12 @@ export async function runRow(
     through,
     managed,
     etcdArgs,
+    features,
     ...(build === undefined ? {} : { build: build(folder) }),
     ...(env === undefined ? {} : { env }),
   };
   const pool = new Pool(options);
-  const clients = new Clients(clientCount, pool.urls, pool.vendorKey);
+  const clients = new Clients(clientCount, seats, pool.urls, pool.vendorKey);
   const stage = new Stage(pool, clients, folder, say);
   const { recorder } = clients;
   let failure: string | null = null;

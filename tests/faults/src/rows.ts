@@ -1,5 +1,6 @@
 /** The table of faults: all rows, in the order in which they run. */
 import { CLOCK_ROWS } from "./rows-clock.ts";
+import { LOAD_ROWS } from "./rows-load.ts";
 import { MANAGED_ROWS } from "./rows-managed.ts";
 import { NETWORK_ROWS } from "./rows-network.ts";
 import { PROCESS_ROWS } from "./rows-process.ts";
@@ -12,4 +13,5 @@ export const ROWS: readonly Row[] = [
   ...NETWORK_ROWS,
   ...CLOCK_ROWS,
   ...MANAGED_ROWS,
+  ...LOAD_ROWS,
 ];

@@ -26,6 +26,7 @@ import {
 } from "@quorate/core";
 import type { Holder } from "@quorate/protocol";
 import type { MemberContext } from "./context.ts";
+import { ConversionGate } from "./conversion-gate.ts";
 import { allocationKeyOf, memberKeyOf, LEADER_KEY } from "./keys.ts";
 import type { Leader } from "./leader.ts";
 import type { LeaseKeeper } from "./lease-keeper.ts";
@@ -77,6 +78,9 @@ export class Conversions {
   private readonly freeing = new Set<string>();
   /** Hand-overs ordered and not answered, by member. */
   private readonly orders = new Map<string, number>();
+  private readonly gate = new ConversionGate();
+  /** In batches that wait or are being written. */
+  private batched = 0;
 
   private readonly member: MemberContext;
   private readonly lease: LeaseKeeper;
@@ -95,6 +99,18 @@ export class Conversions {
     this.seats = seats;
     this.leader = leader;
     this.view = view;
+  }
+
+  /** Null, or when to come back: asked before a token is looked at. Who was asked to confirm is let in. */
+  tooMany(): Refusal | null {
+    const { runtime } = this.member.ports;
+    const nowMs = this.member.nowMs();
+    this.forgetNonces(nowMs);
+    const waitMs = this.gate.waitMs(this.nonces.size + this.batched, nowMs, runtime.random());
+    if (waitMs === null) return null;
+    return refuse("busy", "this server takes over many sessions at the moment; come back", {
+      retryAfterMs: waitMs,
+    });
   }
 
   /** The session, active at this member, or why not. `known` is its entry from an older epoch, if any. */
@@ -351,10 +367,7 @@ export class Conversions {
 
   private askConfirm(conversion: Conversion): Refusal {
     const nowMs = this.member.nowMs();
-    for (const [session, issued] of this.nonces) {
-      if (issued.untilMs > nowMs && this.nonces.size < NONCES_MAX) break;
-      this.nonces.delete(session);
-    }
+    this.forgetNonces(nowMs);
     const nonce = this.member.ports.runtime.nonce();
     const from = `${conversion.member}/${conversion.epoch}`;
     this.nonces.delete(conversion.session);
@@ -364,6 +377,13 @@ export class Conversions {
       "repeat the heartbeat with this nonce if the authorization has not ended by your clock",
       { nonce },
     );
+  }
+
+  private forgetNonces(nowMs: number): void {
+    for (const [session, issued] of this.nonces) {
+      if (issued.untilMs > nowMs && this.nonces.size < NONCES_MAX) break;
+      this.nonces.delete(session);
+    }
   }
 
   private takeNonce(conversion: Conversion): boolean {
@@ -395,6 +415,7 @@ export class Conversions {
     return new Promise((done) => {
       const batch = this.batches.get(conversion.feature) ?? [];
       batch.push({ conversion, session, olderEpoch, done });
+      this.batched += 1;
       this.batches.set(conversion.feature, batch);
       if (!this.writing.has(conversion.feature)) void this.writeBatches(conversion.feature);
     });
@@ -407,7 +428,9 @@ export class Conversions {
       for (;;) {
         const batch = (this.batches.get(feature) ?? []).splice(0, BATCH_MAX);
         if (batch.length === 0) return;
-        await this.writeBatch(feature, batch);
+        const answers = await this.writeBatch(feature, batch);
+        // The next batch is written while this one is answered.
+        void answers().catch((error: unknown) => this.member.crash(error));
       }
     } catch (error) {
       this.member.crash(error);
@@ -416,14 +439,19 @@ export class Conversions {
     }
   }
 
-  private async writeBatch(feature: string, waited: readonly Batched[]): Promise<void> {
+  /** Resolves when it is known which of them were moved, with what tells them. */
+  private async writeBatch(
+    feature: string,
+    waited: readonly Batched[],
+  ): Promise<() => Promise<void>> {
     // Who was released while the batch waited is neither journaled nor moved any more.
     for (const each of waited) {
       const gone = this.gone(each.session);
       if (gone !== null) each.done(gone);
     }
     const batch = waited.filter((each) => this.gone(each.session) === null);
-    if (batch.length === 0) return;
+    this.batched -= waited.length - batch.length;
+    if (batch.length === 0) return () => Promise.resolve();
     const epoch = this.lease.epoch;
     const nowMs = this.member.nowMs();
     // Journaled BEFORE the record is written: from here on the seats count at this member.
@@ -439,9 +467,20 @@ export class Conversions {
       });
       if (!written) moved = new Set();
     }
+    return () => this.answerBatch(feature, batch, moved, failed, epoch);
+  }
+
+  private async answerBatch(
+    feature: string,
+    batch: readonly Batched[],
+    moved: ReadonlySet<Batched>,
+    failed: Refusal | null,
+    epoch: number,
+  ): Promise<void> {
     for (const [index, each] of batch.entries()) {
       // Each answer costs a signature: the event loop gets a turn between a few of them.
       if (index > 0 && index % ANSWERS_A_TURN === 0) await this.member.pause(0);
+      this.batched -= 1;
       const gone = this.gone(each.session);
       const refusal = failed ?? this.lease.refusal() ?? gone;
       if (moved.has(each) && refusal === null && this.lease.epoch === epoch) {
@@ -461,6 +500,7 @@ export class Conversions {
         refusal ?? refuse("busy", "the seat could not be moved; try again", { retryAfterMs: 200 }),
       );
     }
+    this.gate.settled(batch.length, this.member.nowMs());
   }
 
   /** A release or a revocation may have come while the session was on its way. */

@@ -314,6 +314,8 @@ export class Desk {
 
   private async convertUnknown(request: HeartbeatRequest): Promise<Answer> {
     if (request.token === undefined) return this.asNewRequest(request);
+    const tooMany = request.confirm === undefined ? this.conversions.tooMany() : null;
+    if (tooMany !== null) return tooMany;
     const claims = this.readToken(request.token, request.session);
     if (claims === null) return FOREIGN_TOKEN;
     if (request.feature !== undefined && request.feature !== claims.feature) return MISMATCH;

@@ -1,0 +1,46 @@
+/**
+ * How many sessions of other servers are taken over at a time. A confirmation is good for two seconds: a server
+ * that hands out more of them than it can serve in that time serves none. Who can't come in yet is told when it
+ * is its turn, at the speed that this server had lately, BEFORE anything is done for it.
+ */
+import { CONFIRM_NONCE_MS } from "@quorate/core";
+
+/** Confirmations that are out, and sessions that wait for a write; a fraction of a second's work. */
+const UNDER_WAY_MAX = 1_000;
+const WINDOW_MS = 500;
+const PER_SECOND_MIN = 500;
+const WAIT_MS_MIN = 100;
+/** A sixth of the shortest life. */
+const WAIT_MS_MAX = 5_000;
+
+export class ConversionGate {
+  private perSecond = PER_SECOND_MIN;
+  private done = 0;
+  private windowFromMs = 0;
+  private turnAtMs = 0;
+
+  /** Null: come in. Else how long to stay away. */
+  waitMs(underWay: number, nowMs: number, random: number): number | null {
+    if (underWay < UNDER_WAY_MAX) return null;
+    this.turnAtMs = Math.max(this.turnAtMs, nowMs + WAIT_MS_MIN) + 1_000 / this.perSecond;
+    const waitMs = this.turnAtMs - nowMs;
+    if (waitMs <= WAIT_MS_MAX) return Math.ceil(waitMs);
+    // All turns of that time are given away: spread over the second half of it.
+    this.turnAtMs = nowMs + WAIT_MS_MAX;
+    return Math.ceil(WAIT_MS_MAX * (0.5 + random / 2));
+  }
+
+  /** Some were taken over. */
+  settled(count: number, nowMs: number): void {
+    const forMs = nowMs - this.windowFromMs;
+    if (forMs >= WINDOW_MS) {
+      // A pause between two rushes says nothing of the speed.
+      if (forMs < CONFIRM_NONCE_MS) {
+        this.perSecond = Math.max(PER_SECOND_MIN, (this.done * 1_000) / forMs);
+      }
+      this.done = 0;
+      this.windowFromMs = nowMs;
+    }
+    this.done += count;
+  }
+}
