@@ -21,6 +21,9 @@ export interface QuickLane {
   cut(): void;
 }
 
+/** Connections that are silent for too long are found within this time. */
+const LOOK_MS_MAX = 1_000;
+
 /** False: nothing was said, and the request is node:http's. */
 export type QuickAnswer = (request: QuickRequest, reply: Reply) => boolean;
 
@@ -34,6 +37,7 @@ export function openQuickLane(server: Server, limits: Limits, answer: QuickAnswe
     throw new Error("the quick lane must be the first that listens after node:http itself");
   }
   server.removeAllListeners(event);
+  const lookMs = Math.min(LOOK_MS_MAX, limits.headersMs / 2, limits.keepAliveMs / 2);
   const lane: Lane = {
     connections: new Set(),
     isClosing: false,
@@ -41,7 +45,16 @@ export function openQuickLane(server: Server, limits: Limits, answer: QuickAnswe
     answer,
     handOver: (socket) => Reflect.apply(parser, server, [socket]),
     keepAlive: `Connection: keep-alive\r\nKeep-Alive: timeout=${Math.floor(limits.keepAliveMs / 1_000)}\r\n`,
+    nowMs: performance.now(),
+    // The last look was up to one ago: never sooner than the answer promised.
+    keptMs: limits.keepAliveMs + lookMs,
   };
+  // One look at all of them in a while: a timer of each socket would be put off twice in every request.
+  const looking = setInterval(() => {
+    lane.nowMs = performance.now();
+    for (const connection of lane.connections) connection.endIfSilent(lane.nowMs);
+  }, lookMs);
+  looking.unref();
   server.on(event, (socket: Socket) => {
     if (lane.isClosing) handOver(lane, socket, null);
     else lane.connections.add(new QuickConnection(lane, socket));
@@ -52,6 +65,7 @@ export function openQuickLane(server: Server, limits: Limits, answer: QuickAnswe
       for (const connection of lane.connections) connection.endWhenIdle();
     },
     cut: () => {
+      clearInterval(looking);
       for (const connection of lane.connections) connection.destroy();
     },
   };
@@ -65,6 +79,9 @@ interface Lane {
   readonly handOver: (socket: Socket) => void;
   /** What an answer says of the connection's future. */
   readonly keepAlive: string;
+  /** When the connections were looked at last. */
+  nowMs: number;
+  readonly keptMs: number;
 }
 
 /** One connection, and the reply to the request that is being answered on it. */
@@ -74,7 +91,8 @@ class QuickConnection implements Reply {
   readonly #socket: Socket;
   #isBusy = false;
   #isEnded = false;
-  #hasAnswered = false;
+  /** It is ended when nothing was read or answered till then; counted from the last look. */
+  #silentUntilMs: number;
   /** What came while a request was being answered; the socket is paused then. */
   #next: Buffer | null = null;
   #head = "";
@@ -82,10 +100,9 @@ class QuickConnection implements Reply {
   constructor(lane: Lane, socket: Socket) {
     this.#lane = lane;
     this.#socket = socket;
-    socket.setTimeout(lane.limits.headersMs);
+    this.#silentUntilMs = performance.now() + lane.limits.headersMs;
     socket.on("data", this.#take);
     socket.on("end", this.#onEnd);
-    socket.on("timeout", this.#onTimeout);
     socket.on("error", this.#onError);
     socket.on("close", this.#onClose);
   }
@@ -98,7 +115,7 @@ class QuickConnection implements Reply {
     this.#head = head;
   }
 
-  end(text = "", encoding: BufferEncoding = "utf8"): void {
+  end(text = "", encoding: BufferEncoding = text === "" ? "latin1" : "utf8"): void {
     if (!this.#isBusy) return;
     const isLast = this.#lane.isClosing || this.#isEnded;
     const future = isLast ? "Connection: close\r\n" : this.#lane.keepAlive;
@@ -110,10 +127,7 @@ class QuickConnection implements Reply {
       return;
     }
     socket.write(answer, encoding);
-    if (!this.#hasAnswered) {
-      this.#hasAnswered = true;
-      socket.setTimeout(this.#lane.limits.keepAliveMs);
-    }
+    this.#silentUntilMs = this.#lane.nowMs + this.#lane.keptMs;
     const next = this.#next;
     if (next === null) return;
     this.#next = null;
@@ -123,6 +137,10 @@ class QuickConnection implements Reply {
 
   destroy(): void {
     this.#socket.destroy();
+  }
+
+  endIfSilent(nowMs: number): void {
+    if (!this.#isBusy && nowMs > this.#silentUntilMs) this.#socket.destroy();
   }
 
   endWhenIdle(): void {
@@ -145,7 +163,6 @@ class QuickConnection implements Reply {
     }
     socket.off("data", this.#take);
     socket.off("end", this.#onEnd);
-    socket.off("timeout", this.#onTimeout);
     socket.off("error", this.#onError);
     socket.off("close", this.#onClose);
     this.#lane.connections.delete(this);
@@ -158,10 +175,6 @@ class QuickConnection implements Reply {
     if (!this.#isBusy) this.#socket.end();
   };
 
-  readonly #onTimeout = (): void => {
-    if (!this.#isBusy) this.#socket.destroy();
-  };
-
   readonly #onError = (): void => {
     this.#socket.destroy();
   };
@@ -172,7 +185,6 @@ class QuickConnection implements Reply {
 }
 
 function handOver(lane: Lane, socket: Socket, bytes: Buffer | null): void {
-  socket.setTimeout(0);
   // Paused, so that the bytes are met by the parser's listener and by nobody before.
   socket.pause();
   if (bytes !== null) socket.unshift(bytes);

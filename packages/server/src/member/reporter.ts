@@ -35,15 +35,19 @@ export class Reporter {
     this.view = view;
   }
 
+  /** What the leader grants itself it owes to nobody; whoever leads next is told everything. */
   sessionChanged(session: Session): void {
+    if (this.lease.leads()) return;
     this.changed.add(session.session);
     this.ended.delete(session.session);
   }
 
   sessionEnded(session: Session): void {
-    this.changed.delete(session.session);
-    this.ended.add(session.session);
-    if (this.ended.size > ENDED_KEPT_MAX) this.everything();
+    if (!this.lease.leads()) {
+      this.changed.delete(session.session);
+      this.ended.add(session.session);
+      if (this.ended.size > ENDED_KEPT_MAX) this.everything();
+    }
     if (this.seats.isContended(session.feature)) void this.send();
   }
 
