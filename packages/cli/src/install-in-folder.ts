@@ -1,11 +1,22 @@
 /**
  * Installs a license into the data folder of a stopped member. At its start the member brings it to the pool
  * (design section 4.7), so the rule of the higher sequence is checked against the own copy only.
+ *
+ * The member's audit log gets its lines, and only one process may write to that: the member's has the folder locked
+ * while it lives, and takes no license from there anyway.
  */
+import { hash } from "node:crypto";
 import { existsSync } from "node:fs";
+import { userInfo } from "node:os";
 import { sequenceVerdict } from "@quorate/core";
 import { parseLicense } from "@quorate/protocol";
-import { checkLicense, createLicenseFiles, readOwnLicense } from "@quorate/server/keys";
+import { openAuditLog } from "@quorate/server/audit";
+import {
+  checkLicense,
+  createLicenseFiles,
+  readOwnLicense,
+  withFolderLocked,
+} from "@quorate/server/keys";
 import { EXIT } from "./exit-codes.ts";
 import { Failure, tellWarnings } from "./failure.ts";
 
@@ -46,7 +57,9 @@ export async function installInFolder(
       say(`sequence ${license.sequence} is installed already`);
       return;
     case "newer":
-      await createLicenseFiles({ dataFolder, vendorKey: key }).writeOwn(text, true);
+      await audited(dataFolder, { sha256: hash("sha256", text), sequence: license.sequence }, () =>
+        createLicenseFiles({ dataFolder, vendorKey: key }).writeOwn(text, true),
+      );
   }
   tellWarnings(warnings);
   if (vendorKey === null && own === null) {
@@ -55,6 +68,39 @@ export async function installInFolder(
     ]);
   }
   say(`installed sequence ${license.sequence} for pool ${license.pool.name}`);
+}
+
+/** With a line before and one after, as the member itself would do. */
+async function audited(
+  dataFolder: string,
+  details: Readonly<Record<string, unknown>>,
+  install: () => Promise<void>,
+): Promise<void> {
+  const fact = { who: userOfMachine(), role: "local", from: "", what: "license-install", details };
+  const done = await withFolderLocked(dataFolder, async () => {
+    const audit = await openAuditLog(dataFolder);
+    try {
+      await audit.append({ ...fact, outcome: "begun" });
+      await install();
+      await audit.append({ ...fact, outcome: "done" });
+    } finally {
+      await audit.close();
+    }
+  });
+  if (done !== null) return;
+  throw new Failure(
+    `the server of ${dataFolder} is running; install the license through it: quorate license install FILE --server URL`,
+    EXIT.memberLives,
+  );
+}
+
+function userOfMachine(): string {
+  try {
+    return userInfo().username;
+  } catch {
+    // A container's user may have no entry in the password file.
+    return `uid ${process.getuid?.() ?? "unknown"}`;
+  }
 }
 
 /** The member's copy; null when there is none or it is no license any more (it is kept as a backup). */

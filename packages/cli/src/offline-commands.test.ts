@@ -3,6 +3,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync 
 import { createServer, type Server } from "node:http";
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
+import { DatabaseSync } from "node:sqlite";
 import { fileURLToPath } from "node:url";
 import { certificateBytes, parseCertificate } from "@quorate/protocol";
 import { verify } from "@quorate/server/keys";
@@ -123,6 +124,28 @@ describe("quorate license", () => {
     });
     expect(readFileSync(at("data/license.json"), "utf8")).toBe(readFileSync(at("6.json"), "utf8"));
     expect(existsSync(at("data/license-5.backup.json"))).toBe(true);
+  });
+
+  it("install in a folder has its lines in the audit log, and is refused while the member lives", async () => {
+    await signLicense(6);
+    await signLicense(7);
+    await quorate("member id --data data --id a");
+    const env = { QUORATE_VENDOR_KEY: at("keys/vendor.pub") };
+    await quorate("license install 6.json --data data", env);
+    const shown = await quorate("audit show --data data --json");
+    const { entries } = JSON.parse(shown.stdout) as { entries: Record<string, unknown>[] };
+    const fact = { role: "local", what: "license-install", who: expect.stringMatching(/./) };
+    expect(entries).toMatchObject([
+      { ...fact, details: { sequence: 6 }, outcome: "begun" },
+      { ...fact, details: { sequence: 6 }, outcome: "done" },
+    ]);
+    const lock = new DatabaseSync(at("data/lock.db"));
+    lock.exec("PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE");
+    const live = await quorate("license install 7.json --data data", env);
+    lock.close();
+    expect(live).toMatchObject({ code: 6, stdout: "" });
+    expect(live.stderr).toMatch(/is running/);
+    expect(await quorate("audit verify --data data")).toMatchObject({ code: 0 });
   });
 
   it("install in a running pool sends the document and tells what the server says", async () => {

@@ -16,6 +16,7 @@ export const PEER_SIGNATURE_PREFIX = "quorate-peer-1\n";
 
 export const AUTHORIZATIONS_PATH = "/v1/authorizations";
 export const TOKENS_PATH = "/v1/tokens";
+export const AUDIT_PATH = "/v1/audit";
 export const LOGIN_PATH = "/v1/login";
 export const PEER_PATH = "/v1/peer";
 export const PEER_KINDS = [
@@ -67,6 +68,7 @@ export interface Route {
     | "login"
     | "member";
   readonly query?:
+    | "AuditQuery"
     | "AuthorizationsQuery"
     | "DenialsQuery"
     | "ReleaseQuery"
@@ -295,6 +297,16 @@ export const ROUTES: readonly Route[] = [
     summary: "Turn a token into a login of a browser: a cookie that scripts cannot read",
     access: "anyone",
     body: "LoginBody",
+  {
+    operation: "audit",
+    method: "GET",
+    path: AUDIT_PATH,
+    summary: "Who changed what at this server, the newest first",
+    access: "administrator",
+    query: "AuditQuery",
+    answers: [{ status: 200, says: "One page", schema: "AuditAnswer" }],
+    refusals: ["unauthorized", "forbidden", "bad-request"],
+  },
     answers: [{ status: 200, says: "Logged in", schema: "LoginAnswer" }],
     refusals: [
       "unauthorized",

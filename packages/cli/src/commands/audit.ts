@@ -1,6 +1,7 @@
 /** `quorate audit`: who changed what at one server, from its data folder. The server may run meanwhile. */
 import type { Command } from "commander";
-import { type AuditEntry, checkAudit } from "@quorate/server/audit";
+import type { AuditEntry } from "@quorate/protocol";
+import { checkAudit } from "@quorate/server/audit";
 import { Failure } from "../failure.ts";
 import { printJson, printTable } from "../print.ts";
 

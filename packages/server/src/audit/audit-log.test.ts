@@ -1,8 +1,18 @@
-import { appendFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  appendFileSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { type AuditEntry, checkAudit, openAuditLog } from "./audit-log.ts";
+import type { AuditEntry } from "@quorate/protocol";
+import { checkAudit } from "./audit-check.ts";
+import { openAuditLog } from "./audit-log.ts";
 
 let folder = "";
 let path = "";
@@ -12,11 +22,12 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(folder, { recursive: true, force: true }));
 
-async function write(count: number): Promise<void> {
-  const log = await openAuditLog(folder);
-  const fact = { who: "ana", role: "administrator", from: "::1", what: "lead", outcome: "done" };
+const FACT = { who: "ana", role: "administrator", from: "::1", what: "lead", outcome: "done" };
+
+async function write(count: number, fileBytesMax?: number): Promise<void> {
+  const log = await openAuditLog(folder, fileBytesMax);
   await Promise.all(
-    Array.from({ length: count }, (_, index) => log.append({ ...fact, details: { index } })),
+    Array.from({ length: count }, (_, index) => log.append({ ...FACT, details: { index } })),
   );
   await log.close();
 }
@@ -78,6 +89,80 @@ describe("the audit log", () => {
     appendFileSync(path, '{"number":4,"at":"2026');
     await write(1);
     expect(await checkAudit(folder)).toMatchObject({ entries: 4, problem: null });
+  });
+
+  it("goes on in a new file when one is full, and the chain with it, over restarts", async () => {
+    for (const count of [1, 7, 5, 1]) await write(count, 600);
+    const files = readdirSync(folder).filter((name) => name.endsWith(".log"));
+    expect(files.length).toBeGreaterThan(4);
+    expect(files[0]).toBe("audit-000000000001.log");
+    const numbers: number[] = [];
+    const check = await checkAudit(folder, null, ({ number }) => numbers.push(number));
+    expect(check).toMatchObject({ entries: 14, files: files.length, problem: null });
+    expect(numbers).toEqual(Array.from({ length: 14 }, (_, index) => index + 1));
+  });
+
+  it("shows a file that was taken out, changed or put back from before", async () => {
+    await write(14, 600);
+    const [first = "", second = "", ...others] = readdirSync(folder)
+      .filter((name) => name.endsWith(".log"))
+      .map((name) => join(folder, name));
+    expect(others.length).toBeGreaterThan(1);
+    for (const file of [first, second, others.at(-1) ?? ""]) {
+      const text = readFileSync(file, "utf8");
+      rmSync(file);
+      expect(await problem()).not.toBeNull();
+      writeFileSync(file, text.replace("ana", "bob"));
+      expect(await problem()).not.toBeNull();
+      writeFileSync(file, text.slice(text.indexOf("\n") + 1));
+      expect(await problem()).not.toBeNull();
+      writeFileSync(file, text);
+      expect(await problem()).toBeNull();
+    }
+  });
+
+  it("goes on after a crash between two files", async () => {
+    await write(4, 600);
+    const before = (await checkAudit(folder)).entries;
+    renameSync(path, join(folder, "audit-000000000003.log"));
+    await write(1, 600);
+    expect(await checkAudit(folder)).toMatchObject({ entries: before + 1, problem: null });
+    renameSync(path, join(folder, "audit-000000000005.log"));
+    writeFileSync(path, "");
+    await write(1, 600);
+    expect(await checkAudit(folder)).toMatchObject({ entries: before + 2, problem: null });
+  });
+
+  it("is read from its end, page by page, over its files and while it grows", async () => {
+    const log = await openAuditLog(folder, 600);
+    const add = (index: number) => log.append({ ...FACT, details: { index } });
+    for (let index = 1; index <= 14; index += 1) void add(index);
+    const pages: number[][] = [];
+    for (let before = Number.MAX_SAFE_INTEGER; ;) {
+      const [page] = await Promise.all([log.entriesBefore(before, 4), add(0), add(0), add(0)]);
+      if (page.length === 0) break;
+      pages.push(page.map(({ number }) => number));
+      before = page.at(-1)?.number ?? 0;
+    }
+    expect(pages).toEqual([
+      [14, 13, 12, 11],
+      [10, 9, 8, 7],
+      [6, 5, 4, 3],
+      [2, 1],
+    ]);
+    expect((await log.entriesBefore(3, 9)).map(({ details }) => details["index"])).toEqual([2, 1]);
+    await log.close();
+  });
+
+  it("is read from its end whatever the length of its lines", async () => {
+    const log = await openAuditLog(folder);
+    const lengths = [1, 40_000, 3, 60_000, 65_000, 10, 33_000, 33_000];
+    for (const length of lengths) {
+      await log.append({ ...FACT, details: { text: "x".repeat(length) } }).catch(() => undefined);
+    }
+    const read = await log.entriesBefore(100, 100);
+    expect(read.map(({ details }) => String(details["text"]).length)).toEqual(lengths.toReversed());
+    await log.close();
   });
 
   it("written anew from the start is found by a hash that was noted before", async () => {

@@ -12,7 +12,9 @@ import {
   serverOf,
 } from "../http/fake-member.ts";
 import type { HttpServer } from "../http/http-server.ts";
-import { type AuditEntry, type AuditLog, checkAudit, openAuditLog } from "./audit-log.ts";
+import type { AuditAnswer, AuditEntry } from "@quorate/protocol";
+import { checkAudit } from "./audit-check.ts";
+import { type AuditLog, openAuditLog } from "./audit-log.ts";
 
 const BEARER = { Authorization: ADMIN_HEADERS.Authorization };
 
@@ -43,6 +45,39 @@ async function entries(): Promise<AuditEntry[]> {
   expect(problem).toBeNull();
   return found;
 }
+
+it("an administrator reads the log, the newest first, page by page, and nobody else does", async () => {
+  for (const member of ["b", "c"]) {
+    await ask(`${server.url}/v1/pool/lead`, "POST", ADMIN_HEADERS, { member });
+  }
+  const page = async (query: string) => {
+    const { status, body } = await ask(`${server.url}/v1/audit${query}`, "GET", BEARER);
+    return status === 200 ? (body as AuditAnswer) : status;
+  };
+  const first = await page("?limit=3");
+  expect(first).toMatchObject({
+    member: "a",
+    entries: [
+      { number: 4, what: "pool-lead", details: { member: "c" }, outcome: "done" },
+      { number: 3, outcome: "begun" },
+      { number: 2, details: { member: "b" } },
+    ],
+    next: 2,
+  });
+  expect(await page("?limit=3&before=2")).toMatchObject({ entries: [{ number: 1 }], next: null });
+  expect(await page("?before=1")).toMatchObject({ entries: [], next: null });
+  for (const query of ["?limit=0", "?limit=1001", "?before=0", "?before=x", "?after=1"]) {
+    expect([query, await page(query)]).toEqual([query, 400]);
+  }
+  expect((await ask(`${server.url}/v1/audit`, "GET")).status).toBe(401);
+  const made = await ask(`${server.url}/v1/tokens`, "POST", ADMIN_HEADERS, {
+    name: "board",
+    role: "viewer",
+  });
+  const { token } = made.body as { token: string };
+  const viewer = { Authorization: `Bearer ${token}` };
+  expect((await ask(`${server.url}/v1/audit`, "GET", viewer)).status).toBe(403);
+});
 
 it("every change has a line before and one after: who, what, from where and how it ended", async () => {
   await ask(`${server.url}/v1/pool/lead`, "POST", ADMIN_HEADERS, { member: "b" });

@@ -5,10 +5,12 @@ import { isRefusal, LICENSE_BYTES_MAX } from "@quorate/core";
 import type { Refusal } from "@quorate/core";
 import { SCHEMAS } from "@quorate/protocol";
 import type { UsageQuery } from "@quorate/protocol";
+import type { AuditLog } from "../audit/audit-log.ts";
 import type { Audited } from "../audit/audited.ts";
 import type { MemberApi } from "../member/api.ts";
 import type { TokenBook } from "../member/token-keeper.ts";
 import { doorStatus } from "./access.ts";
+import { addAuditRoutes } from "./audit-routes.ts";
 import type { Access, Caller } from "./access.ts";
 import { RefusedError } from "./request-bodies.ts";
 import type { BytesOf } from "./request-bodies.ts";
@@ -20,6 +22,8 @@ export interface AdministratorRoutesOptions {
   readonly member: MemberApi;
   readonly access: Access;
   readonly audited: Audited;
+  /** Null: nothing is noted. */
+  readonly audit: AuditLog | null;
   /** Null: this pool has no tokens but the administrator's. */
   readonly tokens: TokenBook | null;
   readonly bytesOf: BytesOf;
@@ -43,7 +47,7 @@ export function addAdministratorRoutes(
   app: FastifyInstance,
   options: AdministratorRoutesOptions,
 ): void {
-  const { member, access, audited, tokens, bytesOf, sendRefusal } = options;
+  const { member, access, audited, audit, tokens, bytesOf, sendRefusal } = options;
   const callers = new WeakMap<FastifyRequest, Caller>();
 
   const answer = (reply: FastifyReply, value: object | Refusal): FastifyReply => {
@@ -111,6 +115,7 @@ export function addAdministratorRoutes(
     );
     if (tokens !== null) addTokenRoutes(scope, tokens, { answer, callerOf, change });
   });
+    addAuditRoutes(scope, member.id, audit);
 }
 
 /** What the document claims, as far as it can be told before it is checked. */

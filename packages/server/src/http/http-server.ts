@@ -258,6 +258,7 @@ export async function createHttpServer(options: HttpServerOptions): Promise<Http
     member,
     access,
     audited,
+    audit: options.audit ?? null,
     tokens: options.tokens ?? null,
     bytesOf,
     sendRefusal,

@@ -5,6 +5,7 @@
  * and none of the server.
  */
 export { writeFileDurably } from "./durable-file.ts";
+export { withFolderLocked } from "./folder-lock.ts";
 export { ForPeople } from "./for-people.ts";
 export {
   readPrivateKey,

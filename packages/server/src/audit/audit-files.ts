@@ -1,0 +1,125 @@
+/**
+ * The files of the audit log and how they are read. `audit.log` is written to; when it is full it becomes
+ * `audit-<number of its first line>.log` and a new one begins, with the hash of the line before in its first line.
+ *
+ *   audit-000000000001.log   audit-000000012044.log   audit.log
+ */
+import { createReadStream } from "node:fs";
+import { open, readdir } from "node:fs/promises";
+import type { FileHandle } from "node:fs/promises";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import type { AuditEntry } from "@quorate/protocol";
+import { fileTrouble } from "../keys/for-people.ts";
+
+export const LOG_FILE = "audit.log";
+/** Longer than any line: names, reasons and addresses are bounded. */
+export const LINE_BYTES_MAX = 64 * 1024;
+const NEWLINE = 10;
+const FULL_FILE = /^audit-(\d{12})\.log$/;
+const CHUNK_BYTES = 64 * 1024;
+
+/** What a full file is called whose first line has this number. */
+export function fullFileName(first: number): string {
+  return `audit-${String(first).padStart(12, "0")}.log`;
+}
+
+export interface AuditFile {
+  readonly path: string;
+  /** Number of its first line; null for the file that is written to. */
+  readonly first: number | null;
+}
+
+/** Those that are there, in the order of their lines. */
+export async function auditFiles(folder: string): Promise<readonly AuditFile[]> {
+  let names: string[];
+  try {
+    names = await readdir(folder);
+  } catch (error) {
+    throw fileTrouble("read", folder, error);
+  }
+  const full = names
+    .flatMap((name) => {
+      const first = FULL_FILE.exec(name)?.[1];
+      return first === undefined ? [] : [{ path: join(folder, name), first: Number(first) }];
+    })
+    .toSorted((one, other) => one.first - other.first);
+  const current = { path: join(folder, LOG_FILE), first: null };
+  return names.includes(LOG_FILE) ? [...full, current] : full;
+}
+
+export async function* linesOf(files: readonly AuditFile[]): AsyncGenerator<string> {
+  for (const { path } of files) {
+    try {
+      yield* createInterface({ input: createReadStream(path), crlfDelay: Infinity });
+    } catch (error) {
+      throw fileTrouble("read", path, error);
+    }
+  }
+}
+
+/** The whole lines of an open file from its end to its beginning. What is after the last line break is none. */
+export async function* linesBackwards(file: FileHandle): AsyncGenerator<Buffer> {
+  let end = (await file.stat()).size;
+  /** The beginning of a line whose own beginning is not read yet; null until the last line break is found. */
+  let rest: Buffer | null = null;
+  while (end > 0) {
+    const from = Math.max(0, end - CHUNK_BYTES);
+    const chunk = Buffer.alloc(end - from);
+    await file.read(chunk, 0, chunk.length, from);
+    end = from;
+    let until = chunk.length;
+    for (;;) {
+      const at = until === 0 ? -1 : chunk.lastIndexOf(NEWLINE, until - 1);
+      if (at === -1) break;
+      if (rest !== null) yield Buffer.concat([chunk.subarray(at + 1, until), rest]);
+      rest = Buffer.alloc(0);
+      until = at;
+    }
+    if (rest === null) continue;
+    rest = Buffer.concat([chunk.subarray(0, until), rest]);
+    if (rest.length > LINE_BYTES_MAX) return;
+  }
+  if (rest !== null) yield rest;
+}
+
+/** The newest first, with numbers below `before`. Reads no more of the files than it has to. */
+export async function entriesBefore(
+  folder: string,
+  before: number,
+  limit: number,
+): Promise<readonly AuditEntry[]> {
+  const found: AuditEntry[] = [];
+  for (const { path, first } of (await auditFiles(folder)).toReversed()) {
+    if (first !== null && first >= before) continue;
+    if (found.length >= limit) break;
+    const file = await open(path, "r");
+    try {
+      for await (const line of linesBackwards(file)) {
+        const entry = entryIn(line.toString());
+        if (entry === null || entry.number >= before) continue;
+        found.push(entry);
+        if (found.length >= limit) break;
+      }
+    } finally {
+      await file.close();
+    }
+  }
+  return found;
+}
+
+export function entryIn(line: string): AuditEntry | null {
+  const value = jsonIn(line);
+  if (value === null || !("number" in value) || !("previous" in value)) return null;
+  return value as AuditEntry;
+}
+
+export function jsonIn(text: string): object | null {
+  try {
+    const value: unknown = JSON.parse(text);
+    return typeof value === "object" ? value : null;
+  } catch {
+    // What is no JSON is no entry, and is told as that.
+    return null;
+  }
+}
