@@ -1,5 +1,5 @@
 /** Installs a license in a running pool: any one member takes it and brings it to all others. */
-import { parseLicense } from "@quorate/protocol";
+import { type LicenseAnswer, parseLicense } from "@quorate/protocol";
 import { EXIT, type ExitCode } from "./exit-codes.ts";
 import { Failure, tellWarnings } from "./failure.ts";
 import { askServer } from "./own-fetch.ts";
@@ -28,7 +28,8 @@ export async function installOverHttp(
   tellWarnings(parsed.warnings);
   const { url, response } = await firstAnswer(servers, text, token);
   if (response.ok) {
-    console.log(`installed sequence ${parsed.license.sequence} through ${url}`);
+    const kept = await keptWords(response);
+    console.log(kept ?? `installed sequence ${parsed.license.sequence} through ${url}`);
     return;
   }
   const { code, detail } = await problemOf(response);
@@ -57,6 +58,13 @@ async function firstAnswer(
     }
   }
   throw new Failure(`no server answered: ${reasons.join(", ")}`, EXIT.unreachable);
+}
+
+/** A server that is cut off keeps the license for later, and says so. */
+async function keptWords(response: Response): Promise<string | null> {
+  if (response.status !== 202) return null;
+  const { kept } = (await response.json()) as LicenseAnswer;
+  return kept ?? null;
 }
 
 async function problemOf(response: Response): Promise<{ code: string | null; detail: string }> {

@@ -282,6 +282,8 @@ export const SERIES_STEPS_MAX = 1_000;
 export interface LicenseAnswer {
   readonly sequence: number;
   readonly license: unknown;
+  /** Only for a license that was just brought: it is not in force yet, and why, as a sentence. */
+  readonly kept?: string;
 }
 
 /** A license that was in force, or is. */

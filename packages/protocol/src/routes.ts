@@ -258,7 +258,14 @@ export const ROUTES: readonly Route[] = [
     summary: "Install a license with a higher sequence number",
     access: "administrator",
     body: "LicenseDocument",
-    answers: [{ status: 200, says: "The license in force", schema: "LicenseAnswer" }],
+    answers: [
+      { status: 200, says: "The license in force", schema: "LicenseAnswer" },
+      {
+        status: 202,
+        says: "It is kept in this server's folder and comes into force when the store answers",
+        schema: "LicenseAnswer",
+      },
+    ],
     refusals: [...ADMINISTRATOR_REFUSALS, "license-older", "license-conflict", "license-invalid"],
   },
   {
@@ -291,13 +298,6 @@ export const ROUTES: readonly Route[] = [
     refusals: [...ADMINISTRATOR_REFUSALS, "not-found", "busy"],
   },
   {
-    operation: "login",
-    method: "POST",
-    path: LOGIN_PATH,
-    summary: "Turn a token into a login of a browser: a cookie that scripts cannot read",
-    access: "anyone",
-    body: "LoginBody",
-  {
     operation: "audit",
     method: "GET",
     path: AUDIT_PATH,
@@ -307,6 +307,13 @@ export const ROUTES: readonly Route[] = [
     answers: [{ status: 200, says: "One page", schema: "AuditAnswer" }],
     refusals: ["unauthorized", "forbidden", "bad-request"],
   },
+  {
+    operation: "login",
+    method: "POST",
+    path: LOGIN_PATH,
+    summary: "Turn a token into a login of a browser: a cookie that scripts cannot read",
+    access: "anyone",
+    body: "LoginBody",
     answers: [{ status: 200, says: "Logged in", schema: "LoginAnswer" }],
     refusals: [
       "unauthorized",

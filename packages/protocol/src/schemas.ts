@@ -376,7 +376,11 @@ const LicenseHistoryRow = Type.Object({
 });
 const LicenseHistoryAnswer = Type.Object({ history: Type.Array(LicenseHistoryRow) });
 
-const LicenseAnswer = Type.Object({ sequence: count, license: Type.Unknown() });
+const LicenseAnswer = Type.Object({
+  sequence: count,
+  license: Type.Unknown(),
+  kept: Type.Optional(Type.String()),
+});
 const LicenseDocument = Type.Object({}, { description: "A license as the vendor signed it" });
 const MemberEvent = Type.Object({
   type: Type.String(),

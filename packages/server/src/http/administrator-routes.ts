@@ -89,7 +89,9 @@ export function addAdministratorRoutes(
         const details = { sha256: hash("sha256", text, "hex"), sequence: sequenceIn(request.body) };
         const by = { name: callerOf(request).name, from: request.raw.socket.remoteAddress ?? "" };
         const install = () => member.installLicense(text, by);
-        return answer(reply, await change(request, "license-install", details, install));
+        const installed = await change(request, "license-install", details, install);
+        if ("kept" in installed) void reply.code(202);
+        return answer(reply, installed);
       },
     );
     scope.post<{ Body: { member: string } }>(
@@ -113,9 +115,9 @@ export function addAdministratorRoutes(
     scope.post("/v1/pool/rebuild", async (request, reply) =>
       answer(reply, await change(request, "pool-rebuild", {}, () => member.rebuild())),
     );
+    addAuditRoutes(scope, member.id, audit);
     if (tokens !== null) addTokenRoutes(scope, tokens, { answer, callerOf, change });
   });
-    addAuditRoutes(scope, member.id, audit);
 }
 
 /** What the document claims, as far as it can be told before it is checked. */

@@ -20,6 +20,9 @@ const HISTORY_ROWS_MAX = 20;
 
 export class LicenseKeeper {
   private adopting = false;
+  /** Brought while the store did not answer. */
+  private kept: { readonly offered: Checked; readonly by: Installer | null } | null = null;
+  private offering = false;
   onAdopted: () => void = () => {};
 
   private readonly member: MemberContext;
@@ -141,9 +144,66 @@ export class LicenseKeeper {
     const checked = this.check(text);
     if (typeof checked === "string") return refuse("license-invalid", checked);
     const refusal = await this.offer(checked, by ?? null);
+    if (refusal?.refused === "busy") return (await this.keep(checked, by ?? null)) ?? refusal;
     if (refusal !== null) return refusal;
     await this.follow();
     return this.answer();
+  }
+
+  /**
+   * The store can't be asked: a newer license becomes this server's own copy, as if it had been brought while it
+   * was down, and is offered when the store answers. Null: it could not be kept.
+   */
+  private async keep(
+    offered: Checked,
+    by: Installer | null,
+  ): Promise<LicenseAnswer | Refusal | null> {
+    const { license, ports, id } = this.member;
+    try {
+      for (const known of [license?.text, await ports.licenses.readOwn()]) {
+        const refusal =
+          typeof known === "string" && typeof this.check(known) !== "string"
+            ? this.againstInForce(offered, known)
+            : null;
+        if (refusal !== null) return refusal;
+      }
+      if (license?.text === offered.text) return null;
+      await ports.licenses.writeOwn(offered.text, true);
+    } catch (error) {
+      ports.log.warn("a license could not be kept", { error: String(error) });
+      return null;
+    }
+    this.kept = { offered, by };
+    const { sequence } = offered.license;
+    ports.log.info("a license is kept until the store answers", { sequence });
+    return {
+      sequence,
+      license: JSON.parse(offered.text) as unknown,
+      kept:
+        `${id} can't reach the pool's store: the license with sequence ${sequence} is not in force yet. ` +
+        `It is kept in this server's folder and offered to the pool as soon as the store answers`,
+    };
+  }
+
+  /** Offers what was kept while the store was away; called while this server has a mandate. */
+  async offerKept(): Promise<void> {
+    const { kept } = this;
+    if (kept === null || this.offering) return;
+    this.offering = true;
+    try {
+      const refusal = await this.offer(kept.offered, kept.by);
+      if (refusal?.refused === "busy" || this.kept !== kept) return;
+      this.kept = null;
+      if (refusal !== null) {
+        // The pool has a newer one, or another of its number: this one stays beside it as a backup.
+        this.member.ports.log.warn(refusal.detail, { code: refusal.refused });
+        const inForce = this.check(this.member.license?.text ?? "");
+        if (typeof inForce !== "string") await this.keepOwnCopy(inForce);
+      }
+      await this.follow();
+    } finally {
+      this.offering = false;
+    }
   }
 
   answer(): LicenseAnswer | Refusal {
@@ -207,8 +267,11 @@ export class LicenseKeeper {
   }
 
   private against(offered: Checked, stored: StoredLicense | null): Refusal | null {
-    if (stored === null) return null;
-    const inForce = this.check(stored.text);
+    return stored === null ? null : this.againstInForce(offered, stored.text);
+  }
+
+  private againstInForce(offered: Checked, text: string): Refusal | null {
+    const inForce = this.check(text);
     if (typeof inForce === "string") return refuse("license-invalid", inForce);
     const [theirs, ours] = [offered.license, inForce.license];
     if (theirs.pool.name !== ours.pool.name) {

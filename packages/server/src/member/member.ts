@@ -322,6 +322,7 @@ export class Member {
       return;
     }
     await this.licenses.follow();
+    await this.licenses.offerKept();
     await this.seats.lowerLives();
     await this.seats.forgetHandedOver();
     await this.seats.payDebt();
