@@ -1,7 +1,7 @@
 /** 100,000 sessions in the browser, from the real HTTP layer over a member that makes them up. */
 import { afterAll, beforeAll, expect, test } from "vitest";
 import type { Page } from "playwright-core";
-import type { AuthorizationRow, AuthorizationsPage } from "@quorate/protocol";
+import type { AuthorizationRow, AuthorizationsPage, UsageSeriesAnswer } from "@quorate/protocol";
 import { fakeMember, serverOf } from "../../../packages/server/src/http/fake-member.ts";
 import { RowsPage } from "../../../packages/server/src/member/rows-page.ts";
 import { waitFor } from "../../e2e/src/wait.ts";
@@ -30,6 +30,7 @@ beforeAll(async () => {
       return { ...found.finish(), found: found.found, total: found.total, missing: [] };
     },
     pool: () => ({ ...pool, alarms: [INSECURE] }),
+    usageSeries: async ({ from = "", stepMs = 1 }) => monthOf(from, stepMs),
   });
   server = await serverOf(member, { consoleFolder: CONSOLE_FOLDER });
   browser = await Browser.launch();
@@ -81,6 +82,30 @@ test("the console says that a server is reached without TLS", async () => {
   await page.goto(`${server.url}/#/pool`);
   await page.getByRole("region", { name: "Alarms" }).getByText(INSECURE).waitFor();
 });
+
+test("a month of steps is drawn with its averages, the seats, and where requests were denied", async () => {
+  await page.goto(`${server.url}/#/features`);
+  await page.getByRole("radio", { name: "Month" }).check();
+  await page.getByText(/^Peak 11 of 11 in the last 30 days$/).waitFor();
+  await page.getByRole("img", { name: /^cad: 3 of 11 .*, \d+ requests denied$/ }).waitFor();
+  await picture(page, "features-month");
+});
+
+/** Busy by day, quiet by night and at the weekend. */
+function monthOf(from: string, stepMs: number): UsageSeriesAnswer {
+  const fromMs = Date.parse(from);
+  const toMs = Date.now();
+  const steps = Array.from({ length: Math.ceil((toMs - fromMs) / stepMs) }, (_, index) => {
+    const at = new Date(fromMs + index * stepMs);
+    const isWeekend = at.getDay() % 6 === 0;
+    const wanted = [1, 6, 10 + (at.getDate() % 4), 3][Math.floor(at.getHours() / 6)] ?? 0;
+    const peakSeats = Math.min(11, isWeekend ? Math.ceil(wanted / 5) : wanted);
+    const denied = isWeekend ? 0 : Math.max(0, wanted - 11);
+    return { at: at.toISOString(), peakSeats, averageSeats: peakSeats * 0.6, denied };
+  });
+  const to = new Date(toMs).toISOString();
+  return { from, to, stepMs, feature: "cad", steps, missing: [] };
+}
 
 async function watchLongTasks(): Promise<void> {
   await page.evaluate(() => {

@@ -28,6 +28,8 @@ export interface Asked {
 
 export interface SessionsState {
   readonly rows: readonly AuthorizationRow[];
+  /** What the rows are the answer to; null before the first answer. */
+  readonly asked: Asked | null;
   /** How many fit what is asked, and how many there are at all. */
   readonly found: number;
   readonly total: number;
@@ -41,6 +43,7 @@ export interface SessionsState {
 
 const NOTHING: SessionsState = {
   rows: [],
+  asked: null,
   found: 0,
   total: 0,
   next: null,
@@ -159,7 +162,7 @@ export class Sessions {
   #show(rows: readonly AuthorizationRow[], page: AuthorizationsPage): void {
     const { found, total, next, missing } = page;
     const readAtMs = Date.now();
-    this.#change({ rows, found, total, next, missing, readAtMs, failed: null });
+    this.#change({ rows, asked: this.#asked, found, total, next, missing, readAtMs, failed: null });
   }
 
   #change(change: Partial<SessionsState>): void {

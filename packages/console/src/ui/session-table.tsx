@@ -30,6 +30,8 @@ const COLUMNS: readonly { readonly key: AuthorizationSort; readonly title: strin
 
 export interface SessionTableProps {
   readonly rows: readonly AuthorizationRow[];
+  /** What the rows are the answer to: another answer is shown from its beginning. */
+  readonly asked: object | null;
   /** How many there are, also those that are not here yet. */
   readonly found: number;
   /** Called again and again near the end of the rows that are here. */
@@ -42,7 +44,7 @@ export interface SessionTableProps {
 }
 
 export function SessionTable(props: SessionTableProps) {
-  const { rows, found, onMore, order, onOrder, onRevoke, nothing } = props;
+  const { rows, asked, found, onMore, order, onOrder, onRevoke, nothing } = props;
   const scroller = useRef<HTMLDivElement>(null);
   const [top, setTop] = useState(0);
   const [height, setHeight] = useState(0);
@@ -56,7 +58,8 @@ export function SessionTable(props: SessionTableProps) {
     setHeight(element.clientHeight);
     return () => resize.disconnect();
   }, []);
-  useEffect(() => scroller.current?.scrollTo({ top: 0 }), [order]);
+  // When the answer is there, and not when it is asked for: a scroll that is still under way would go on.
+  useEffect(() => scroller.current?.scrollTo({ top: 0, behavior: "instant" }), [asked]);
 
   const first = Math.max(0, Math.floor(top / rowPx) - ROWS_BEYOND);
   const last = Math.min(rows.length, Math.ceil((top + height) / rowPx) + ROWS_BEYOND);

@@ -118,6 +118,7 @@ function Held({ live, snapshot, search, feature }: HeldProps) {
       </p>
       <SessionTable
         rows={state?.rows ?? []}
+        asked={state?.asked ?? null}
         found={state?.found ?? 0}
         onMore={more}
         order={order}
