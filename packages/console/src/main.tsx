@@ -4,7 +4,7 @@
  * something runs out.
  *
  *   live/   calls, streams, what is known now
- *   model/  pure: sentences, use over time, order and search, differences of licenses
+ *   model/  pure: sentences, use over time, deeds, differences of licenses
  *   ui/     pages
  */
 import { render } from "preact";

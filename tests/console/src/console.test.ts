@@ -346,11 +346,36 @@ describe("the page License", () => {
   }
 });
 
+test("the page Audit lists who changed what, for administrators", async () => {
+  await open("audit");
+  const token = page.getByLabel("Token");
+  const list = page.getByRole("region", { name: "Audit log" });
+  await token.or(list).first().waitFor();
+  if ((await token.count()) > 0) {
+    await token.fill(ADMIN_TOKEN);
+    await page.keyboard.press("Enter");
+  }
+  const row = list.locator("tbody tr").first();
+  await row.waitFor();
+  expect(await list.locator("tbody tr").allInnerTexts()).toContainEqual(
+    expect.stringMatching(
+      /admin-token-file administrator\s+logged in by token\s+done\s+127\.0\.0\.1\s+a$/,
+    ),
+  );
+  await page.getByText("without b and c: each server has its own log").waitFor();
+  expect(await page.getByRole("link", { name: "Audit" }).getAttribute("aria-current")).toBe("page");
+  expect(await accessibilityMistakes(page)).toEqual([]);
+  await picture(page, "audit");
+});
+
 test("a phone shows every page without scrolling sideways", async () => {
   await page.setViewportSize(PHONE);
-  for (const path of ["pool", "features", "sessions", "license"]) {
+  for (const path of ["pool", "features", "sessions", "license", "audit"]) {
     await open(path);
-    await page.locator(".members, .detail, [data-session], .in-force").first().waitFor();
+    await page
+      .locator(".members, .detail, [data-session], .in-force, .audit, .login-page")
+      .first()
+      .waitFor();
     const beyond = await page.evaluate(
       () => document.documentElement.scrollWidth - document.documentElement.clientWidth,
     );

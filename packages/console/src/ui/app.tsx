@@ -1,8 +1,17 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 import type { Link, Live } from "../live/live.ts";
 import { durationWords } from "../model/time-words.ts";
+import { AuditPage } from "./audit-page.tsx";
 import { FeaturesPage } from "./features-page.tsx";
-import { type Page, PAGES, useLive, useMe, useNowMs, useRoute } from "./hooks.ts";
+import {
+  type Page,
+  PAGES,
+  useIsAdministrator,
+  useLive,
+  useMe,
+  useNowMs,
+  useRoute,
+} from "./hooks.ts";
 import { LicensePage } from "./license-page.tsx";
 import { LoginDialog, LoginPage } from "./login-form.tsx";
 import { PoolPage } from "./pool-page.tsx";
@@ -13,6 +22,7 @@ const TITLES: Readonly<Record<Page, string>> = {
   features: "Features",
   sessions: "Sessions",
   license: "License",
+  audit: "Audit",
 };
 
 export function App({ live }: { readonly live: Live }) {
@@ -20,6 +30,7 @@ export function App({ live }: { readonly live: Live }) {
   const { page, query } = useRoute();
   const [asksLogin, setAsksLogin] = useState(false);
   const heading = useRef<HTMLHeadingElement>(null);
+  const may = useIsAdministrator(live.calls);
   const name = snapshot.pool?.pool ?? null;
   const { link } = snapshot;
   const isClosed = link.state === "closed";
@@ -52,7 +63,7 @@ export function App({ live }: { readonly live: Live }) {
           {name !== null && <span class="pool-name">{name}</span>}
         </div>
         <nav aria-label="Pages">
-          {PAGES.map((each) => (
+          {PAGES.filter((each) => each !== "audit" || may || page === "audit").map((each) => (
             <a key={each} href={`#/${each}`} {...(each === page ? { "aria-current": "page" } : {})}>
               {TITLES[each]}
             </a>
@@ -96,6 +107,8 @@ function Shown({ live, page, query }: ShownProps) {
       return <SessionsPage live={live} snapshot={snapshot} query={query} />;
     case "license":
       return <LicensePage live={live} snapshot={snapshot} />;
+    case "audit":
+      return <AuditPage live={live} />;
   }
 }
 

@@ -46,7 +46,7 @@ export function useMedia(query: string): boolean {
   return matches;
 }
 
-export const PAGES = ["pool", "features", "sessions", "license"] as const;
+export const PAGES = ["pool", "features", "sessions", "license", "audit"] as const;
 export type Page = (typeof PAGES)[number];
 
 /** The page and what follows it: `#/sessions?feature=cad`. */
