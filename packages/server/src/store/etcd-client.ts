@@ -136,6 +136,13 @@ export class EtcdClient {
     }
   }
 
+  /** For every connection with TLS that is made from now on. */
+  useCredentials(credentials: ChannelCredentials): void {
+    for (const endpoint of this.endpoints) {
+      if (endpoint.url.startsWith("https:")) endpoint.useCredentials(credentials);
+    }
+  }
+
   /** A member over whose connection a stream can start, or an EtcdUnknown. */
   async readyEndpoint(waitMs: number): Promise<EtcdEndpoint> {
     const endpoint = this.#pick(new Set());

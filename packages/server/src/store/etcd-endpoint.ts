@@ -46,7 +46,9 @@ export class EtcdEndpoint {
   readonly url: string;
   /** Told of every header; throws when it is another cluster's. */
   readonly #inspect: (header: Header | null) => void;
-  readonly #credentials: ChannelCredentials;
+  #credentials: ChannelCredentials;
+  /** The channel was made with credentials of before: once its connection breaks it is replaced. */
+  #isStale = false;
   readonly #onDown = new Set<() => void>();
   #client: Client;
   #verified = false;
@@ -70,9 +72,17 @@ export class EtcdEndpoint {
     return this.#downUntilMs;
   }
 
+  /** A connection that stands keeps what it began with. */
+  useCredentials(credentials: ChannelCredentials): void {
+    this.#credentials = credentials;
+    this.#isStale = true;
+    this.isReady();
+  }
+
   /** Whether a call would go out at once; starts connecting when not. */
   isReady(): boolean {
     const state = this.#client.getChannel().getConnectivityState(true);
+    if (this.#isStale && state !== connectivityState.READY) this.#replaceChannel();
     return this.#verified && state === connectivityState.READY;
   }
 
@@ -180,6 +190,7 @@ export class EtcdEndpoint {
   #replaceChannel(): void {
     if (this.#closed) return;
     const old = this.#client;
+    this.#isStale = false;
     this.#verified = false;
     this.#client = this.#connect();
     old.close();

@@ -1,7 +1,7 @@
 /** How a pool's etcd is named and reached: what the command line gives, checked and in one form. */
-import { readFileSync } from "node:fs";
 import { ChannelCredentials } from "@grpc/grpc-js";
 import { EtcdSetupError, etcdAddress } from "./etcd-address.ts";
+import { type EtcdCertificates, type EtcdTlsFiles, readCertificates } from "./etcd-certificates.ts";
 import type { EtcdUser } from "./etcd-client.ts";
 
 export interface EtcdStoreOptions {
@@ -12,15 +12,10 @@ export interface EtcdStoreOptions {
   readonly tls?: EtcdTlsFiles;
   readonly user?: string;
   readonly password?: string;
-  /** Told while opening of members that are away or set up wrongly; the others are enough. */
+  /** How often the certificate files are looked at, ms; missing: every 2 s. */
+  readonly certificatesLookMs?: number;
+  /** Told of certificate files that can't be used, and while opening of members that are away or set up wrongly; the others are enough. */
   readonly onWarning?: (sentence: string) => void;
-}
-
-/** Files in PEM. Without `ca` the authorities that Node knows. */
-export interface EtcdTlsFiles {
-  readonly ca?: string;
-  readonly cert?: string;
-  readonly key?: string;
 }
 
 const PREFIX_DEFAULT = "pool";
@@ -33,20 +28,24 @@ export function checked(options: EtcdStoreOptions): {
   readonly root: string;
   readonly user: EtcdUser | null;
   readonly credentials: (url: string) => ChannelCredentials;
+  /** Null: no address has TLS. */
+  readonly certificates: EtcdCertificates | null;
 } {
   const endpoints = options.endpoints.map(etcdAddress);
   if (endpoints.length === 0 || endpoints.length > ENDPOINTS_MAX) {
     throw new EtcdSetupError(`give 1 to ${ENDPOINTS_MAX} addresses of etcd`);
   }
   const insecure = ChannelCredentials.createInsecure();
-  const secure = endpoints.some((url) => url.startsWith("https:"))
-    ? secureCredentials(options.tls ?? {})
-    : insecure;
+  const certificates = endpoints.some((url) => url.startsWith("https:"))
+    ? readCertificates(options.tls ?? {})
+    : null;
+  const secure = certificates?.credentials ?? insecure;
   return {
     endpoints,
     root: rootOf(options.prefix ?? PREFIX_DEFAULT),
     user: userOf(options),
     credentials: (url) => (url.startsWith("https:") ? secure : insecure),
+    certificates,
   };
 }
 
@@ -67,33 +66,4 @@ function userOf({ user, password }: EtcdStoreOptions): EtcdUser | null {
     throw new EtcdSetupError("give --etcd-user and --etcd-password-file together");
   }
   return { name: user, password };
-}
-
-function secureCredentials({ ca, cert, key }: EtcdTlsFiles): ChannelCredentials {
-  if ((cert === undefined) !== (key === undefined)) {
-    throw new EtcdSetupError("give --etcd-cert and --etcd-key together");
-  }
-  const files = [ca, key, cert].map((file) => (file === undefined ? null : read(file)));
-  try {
-    return ChannelCredentials.createSsl(files[0], files[1], files[2]);
-  } catch (error) {
-    throw new EtcdSetupError(
-      `the certificate files for etcd don't go together: ${wordsOf(error)}. Check --etcd-ca, --etcd-cert and --etcd-key`,
-      { cause: error },
-    );
-  }
-}
-
-function read(file: string): Buffer {
-  try {
-    return readFileSync(file);
-  } catch (error) {
-    throw new EtcdSetupError(`a certificate file of etcd can't be read: ${wordsOf(error)}`, {
-      cause: error,
-    });
-  }
-}
-
-function wordsOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

@@ -1,7 +1,7 @@
 /** TLS, users, and what people are told when the way to etcd is set up wrongly. */
 import { execFileSync } from "node:child_process";
 import { once } from "node:events";
-import { chmodSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, copyFileSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { createServer as createHttpServer } from "node:http";
 import { type AddressInfo, createServer } from "node:net";
 import { tmpdir } from "node:os";
@@ -9,12 +9,14 @@ import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { parseEtcdStore } from "./etcd-address.ts";
 import type { EtcdStoreOptions } from "./etcd-options.ts";
+import { EtcdProxy } from "./etcd-proxy.ts";
 import { openEtcdStore } from "./etcd-store.ts";
 import { RealEtcd, whyNoEtcd } from "./real-etcd.ts";
 import { storeConformance } from "./store.conformance.ts";
 import type { Store } from "./store.ts";
 
 const DEADLINE_MS = 2_000;
+const LOOK_MS = 50;
 const READ = { compare: [], puts: [], reads: ["a"] };
 const PUT = { compare: [], puts: [{ key: "a", value: "1" }], reads: [] };
 
@@ -105,6 +107,39 @@ describe.skipIf(whyNoEtcd() !== null)("an etcd with TLS that asks for certificat
     await expect(open({ endpoints: etcd.urls, tls: mixed })).rejects.toThrow("go together");
     const half = { ca: good.ca, cert: pem("client") };
     await expect(open({ endpoints: etcd.urls, tls: half })).rejects.toThrow("--etcd-key together");
+  });
+
+  test("a renewed certificate is used for the next connection; files that don't fit are not", async () => {
+    const proxy = await EtcdProxy.before(etcd.ports[0]!);
+    const renew = (name: string): void => {
+      copyFileSync(pem(name), pem("renewed"));
+      copyFileSync(keyOf(name), keyOf("renewed"));
+    };
+    renew("client");
+    const store = await open({
+      endpoints: [proxy.url.replace("http:", "https:")],
+      tls: { ca: good.ca, cert: pem("renewed"), key: keyOf("renewed") },
+      certificatesLookMs: LOOK_MS,
+    });
+    const isServed = async (): Promise<boolean> =>
+      (await store.transact(READ, DEADLINE_MS)).outcome === "applied";
+    try {
+      // The connection that stands goes on; the next one shows the stranger's, which etcd refuses.
+      renew("stranger");
+      await until(async () => {
+        proxy.cut();
+        const outcome = await store.transact(READ, DEADLINE_MS);
+        return outcome.outcome === "unknown" && outcome.reason.includes("refuses this server's");
+      });
+      renew("client");
+      await until(isServed);
+      copyFileSync(keyOf("server"), keyOf("renewed"));
+      await until(async () => warnings.join().includes("the old one stays in use"));
+      proxy.cut();
+      await until(isServed);
+    } finally {
+      proxy.close();
+    }
   });
 });
 
@@ -232,6 +267,10 @@ describe("an address", () => {
     expect(() => parseEtcdStore("etcd:https://user:secret@h1")).toThrow(/^(?!.*secret)/);
   });
 });
+
+async function until(look: () => Promise<boolean>): Promise<void> {
+  await expect.poll(look, { timeout: 15_000, interval: LOOK_MS }).toBe(true);
+}
 
 function pem(name: string): string {
   return join(folder, `${name}.pem`);

@@ -5,6 +5,7 @@
  * etcd's in use, no serializable reads and no repeated writes: whoever is in doubt looks for his nonce.
  */
 import { EtcdSetupError } from "./etcd-address.ts";
+import { watchCertificates } from "./etcd-certificates.ts";
 import { EtcdClient, EtcdUnknown } from "./etcd-client.ts";
 import { RANGE, TXN, type TxnResponse } from "./etcd-messages.ts";
 import { type EtcdStoreOptions, checked } from "./etcd-options.ts";
@@ -46,16 +47,29 @@ const PAGES_MAX = 100;
  * what waiting can't mend: files, certificates, names, users, permissions, something that is no etcd.
  */
 export async function openEtcdStore(options: EtcdStoreOptions): Promise<Store> {
-  const { endpoints, root, user, credentials } = checked(options);
+  const { endpoints, root, user, credentials, certificates } = checked(options);
+  const onWarning = options.onWarning ?? (() => {});
   const name = `etcd:${endpoints.join(",")}`;
   const client = new EtcdClient(name, endpoints, credentials, user);
   try {
-    await probe(client, root, options.onWarning ?? (() => {}));
+    await probe(client, root, onWarning);
   } catch (error) {
     client.close();
     throw error;
   }
-  return new EtcdStore(name, root, client);
+  const watch =
+    certificates === null
+      ? null
+      : watchCertificates(
+          certificates,
+          { onRenewed: (renewed) => client.useCredentials(renewed), onWarning },
+          options.certificatesLookMs,
+        );
+  return new EtcdStore(name, root, client, watch);
+}
+
+interface Closes {
+  close(): void;
 }
 
 class EtcdStore implements Store {
@@ -63,14 +77,16 @@ class EtcdStore implements Store {
   readonly failoverGapMs = FAILOVER_GAP_MS;
   readonly #root: string;
   readonly #client: EtcdClient;
+  readonly #certificates: Closes | null;
   readonly #watches = new Set<EtcdWatch>();
   readonly #running = new Set<Promise<void>>();
   #pending = 0;
 
-  constructor(name: string, root: string, client: EtcdClient) {
+  constructor(name: string, root: string, client: EtcdClient, certificates: Closes | null) {
     this.name = name;
     this.#root = root;
     this.#client = client;
+    this.#certificates = certificates;
   }
 
   async transact(transaction: Transaction, deadlineMs: number): Promise<Outcome> {
@@ -109,6 +125,7 @@ class EtcdStore implements Store {
   }
 
   async close(): Promise<void> {
+    this.#certificates?.close();
     for (const watch of this.#watches) watch.close();
     this.#client.close();
     await Promise.all(this.#running);

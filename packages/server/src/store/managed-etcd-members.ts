@@ -4,7 +4,7 @@
 import { readFileSync } from "node:fs";
 import { request as httpRequest } from "node:http";
 import { request as httpsRequest } from "node:https";
-import type { EtcdTlsFiles } from "./etcd-options.ts";
+import type { EtcdTlsFiles } from "./etcd-certificates.ts";
 
 interface ListedMember {
   readonly ID: string;

@@ -12,7 +12,7 @@ import { networkInterfaces } from "node:os";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { EtcdSetupError } from "./etcd-address.ts";
-import type { EtcdTlsFiles } from "./etcd-options.ts";
+import type { EtcdTlsFiles } from "./etcd-certificates.ts";
 import { claim, letGo, takeOver } from "./managed-etcd-claim.ts";
 import type { ManagedCluster, ManagedMember } from "./managed-etcd-cluster.ts";
 import { EtcdGateway } from "./managed-etcd-members.ts";
