@@ -30,6 +30,7 @@ const steps = [
     args: ["--deny-warnings"],
   },
   { name: "dead code", command: "knip", args: [] },
+  { name: "known holes in packages", command: "node", args: ["scripts/audit.mjs"] },
 ];
 const failed = [];
 for (const { name, command, args } of steps) {

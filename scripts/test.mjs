@@ -29,7 +29,7 @@ const TURNS = [
   },
   {
     name: "console and command line",
-    paths: ["packages/console", "packages/cli", "tests/console"],
+    paths: ["packages/console", "packages/cli", "tests/audit.test.ts", "tests/console"],
   },
   { name: "real processes", paths: ["tests/e2e"] },
   { name: "machines and networks", paths: ["tests/faults"] },
