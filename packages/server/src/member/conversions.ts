@@ -56,6 +56,14 @@ interface Batched {
   readonly done: (answer: Session | Refusal) => void;
 }
 
+interface HandOverOrder {
+  readonly session: string;
+  readonly n: number | null;
+  readonly seats: number;
+  readonly feature: string;
+  readonly term: number;
+}
+
 interface FreeWant {
   readonly seats: number;
   readonly done: (moved: boolean) => void;
@@ -66,6 +74,9 @@ const BUSY = refuse("busy", "the session is being granted; try again", { retryAf
 const RETRY_MS_MAX = 1_000;
 const NONCES_MAX = 100_000;
 const ORDERS_MAX = 4;
+/** Longer than a leader waits for an answer; later copies are told by their `n`. */
+const ORDER_KEPT_MS = 5_000;
+const ORDERS_KEPT_MAX = 1_024;
 const ANSWERS_A_TURN = 32;
 /** Moved by one write: a few milliseconds of work for the event loop. */
 const BATCH_MAX = 500;
@@ -81,6 +92,17 @@ export class Conversions {
   private readonly gate = new ConversionGate();
   /** In batches that wait or are being written. */
   private batched = 0;
+  /** Hand-overs that this member was ordered lately, by session, oldest first. */
+  private readonly taken = new Map<
+    string,
+    {
+      readonly from: string;
+      readonly n: number | null;
+      readonly term: number;
+      readonly answer: Promise<Refusal | null>;
+      readonly untilMs: number;
+    }
+  >();
 
   private readonly member: MemberContext;
   private readonly lease: LeaseKeeper;
@@ -642,12 +664,38 @@ export class Conversions {
     return null;
   }
 
-  /** This member's side of a hand-over. */
-  async handOver(
+  /**
+   * This member's side of a hand-over. A copy of an order gets the answer of the first: a "no" of its own would
+   * tell the leader that no seat is on its way.
+   */
+  handOver(
     from: string,
-    call: { session: string; n: number | null; seats: number; feature: string; term: number },
+    call: HandOverOrder,
     moveRecord: (session: Session, leaderEpoch: number) => Promise<boolean>,
   ): Promise<Refusal | null> {
+    const nowMs = this.member.nowMs();
+    for (const [session, { untilMs }] of this.taken) {
+      if (untilMs > nowMs && this.taken.size < ORDERS_KEPT_MAX) break;
+      this.taken.delete(session);
+    }
+    const before = this.taken.get(call.session);
+    if (before?.from === from && before.n === call.n && before.term === call.term) {
+      return before.answer;
+    }
+    const answer = this.handOverOnce(from, call, moveRecord);
+    const { n, term } = call;
+    this.taken.delete(call.session);
+    this.taken.set(call.session, { from, n, term, answer, untilMs: nowMs + ORDER_KEPT_MS });
+    return answer;
+  }
+
+  private async handOverOnce(
+    from: string,
+    call: HandOverOrder,
+    moveRecord: (session: Session, leaderEpoch: number) => Promise<boolean>,
+  ): Promise<Refusal | null> {
+    const refusal = this.lease.refusal();
+    if (refusal !== null) return refusal;
     const leader = this.lease.leader();
     if (leader === null || leader.member !== from || leader.term !== call.term) {
       return refuse("not-leader", "the order does not come from the leader");
@@ -662,14 +710,16 @@ export class Conversions {
       return refuse("busy", "the session is not known here");
     }
     if (session.state === "revoked") return refuse("revoked", "the authorization was revoked");
+    if (call.n !== null && call.n <= session.n) {
+      return refuse("busy", "this server has seen a newer message of the session");
+    }
+    // It is a message of the session: a late copy of it is older from now on.
+    session.n = call.n ?? session.n;
     if (
       session.state !== "active" ||
       this.member.ledger.accountOf(session).epoch !== this.lease.epoch
     ) {
       return refuse("busy", "the session cannot be handed over now");
-    }
-    if (call.n !== null && call.n <= session.n) {
-      return refuse("busy", "this server has seen a newer message of the session");
     }
     // Until the write is settled the seat is neither's: the session stays counted here and is not renewed.
     session.state = "moving";

@@ -67,8 +67,6 @@ export class PeerDesk {
         return yes({ seats: await this.seats.giveBack(call.feature, call.seats) });
       }
       case "hand-over": {
-        const mandate = this.lease.refusal();
-        if (mandate !== null) return no(mandate);
         const refusal = await this.conversions.handOver(from, call, (session, epoch) =>
           this.moveSeats(from, session, epoch),
         );

@@ -237,6 +237,24 @@ describe("while a session is handed over", () => {
     expect(await pool.client("s2").checkout("bob")).toMatchObject({ refused: "no-seats" });
   });
 
+  test("a copy of the order gets the answer of the first", async () => {
+    const pool = await Pool.of(ALL, { seats: 1, allTo: "bob" });
+    const client = pool.client("s1");
+    await client.checkout("bob");
+    const { member } = pool.process("bob");
+    const peer = member.peer.bind(member);
+    let copies = 0;
+    member.peer = (from, call) => {
+      if (call.kind !== "hand-over") return peer(from, call);
+      void peer(from, call);
+      copies += 1;
+      return peer(from, call);
+    };
+    expect(await client.heartbeat("ada")).toMatchObject({ member: "ada", converted: true });
+    expect(copies).toBe(1);
+    expect(pool.record().allocated["ada"]?.seats).toBe(1);
+  });
+
   test("a revocation goes along with it", async () => {
     const pool = await Pool.of(ALL, { seats: 1, allTo: "bob" });
     const client = pool.client("s1");
