@@ -76,7 +76,7 @@ export const CLIENT_AND_LICENSE: readonly Mutant[] = [
   },
   {
     name: "only-release-ends-moved-session",
-    aim: "answers lost at conversions",
+    aim: "duplicates dropped late",
     rule: "4.6: a duplicate is dropped only where it is not the seat that the client believes in",
     file: `${MEMBER}/desk.ts`,
     find: `    if (session !== undefined && n !== undefined && n < session.n) return null;`,

@@ -105,6 +105,14 @@ export const CONVERSIONS_AND_RETURNS: readonly Mutant[] = [
     file: `${CORE}/allocations.ts`,
     find: `  const split = { ...before, retired: { ...before.retired, [key]: { ...entry, of: 0 } } };`,
     replace: `  const split = before;`,
+    // What was split is told by the same number where its sessions come back.
+    also: [
+      {
+        file: `${MEMBER}/conversions.ts`,
+        find: `    return retired === null ? entry?.epoch === epoch : retired.of > 0;`,
+        replace: `    return retired === null ? entry?.epoch === epoch : retired.of === retired.seats;`,
+      },
+    ],
   },
   {
     name: "reinstated-seats-unused",
@@ -123,7 +131,7 @@ export const CONVERSIONS_AND_RETURNS: readonly Mutant[] = [
   },
   {
     name: "known-session-moved-unsplit",
-    aim: "cut off for most of a life",
+    aim: "returns to a weak store",
     rule: "4.5: a session counts in its old entry until that was taken back or split",
     file: `${MEMBER}/conversions.ts`,
     find: `    if (known !== null && this.isUnsplit(known)) {`,

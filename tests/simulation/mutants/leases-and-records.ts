@@ -259,7 +259,7 @@ export const LEASES_AND_RECORDS: readonly Mutant[] = [
   },
   {
     name: "reclaim-by-newer-life",
-    aim: "licenses with other seats and lives",
+    aim: "lives made shorter",
     rule: "4.3, 4.4.4: a reclaim waits for the life of the entry, not for that of a newer license",
     file: `${MEMBER}/leader.ts`,
     find: `      if (nowMs - sinceMs >= serverLifeMs(entry.lifeMs)) {`,
@@ -268,7 +268,7 @@ export const LEASES_AND_RECORDS: readonly Mutant[] = [
   },
   {
     name: "life-lowered-at-once",
-    aim: "licenses with other seats and lives",
+    aim: "lives made shorter",
     rule: "4.3: the life of an entry is lowered one old life after the old one was granted last",
     file: `${MEMBER}/seats.ts`,
     find: `      if (this.member.nowMs() - sinceMs < serverLifeMs(entry.lifeMs)) continue;`,

@@ -70,6 +70,101 @@ export function dieAmongIsolated(
   });
 }
 
+/**
+ * A member is cut from the store and goes on answering to the end of its mandate; each of its clients is cut off
+ * from everybody somewhere in that time, so that some have an answer of the very last moment.
+ */
+export function hearTheLast(
+  world: AimedWorld,
+  random: Random,
+  member: VirtualMember,
+  ms: number,
+): void {
+  const { network, scheduler, story, leaseMs, isActive } = world;
+  network.cut(member.machine, STORE_MACHINE, ms);
+  network.cut(STORE_MACHINE, member.machine, ms);
+  for (const { machine } of world.clients) {
+    if (!random.chance(0.7)) continue;
+    scheduler.after(random.between(0.3, 0.95) * leaseMs, () => {
+      if (!isActive()) return;
+      for (const other of world.members) {
+        network.cut(machine.name, other.machine, ms);
+        network.cut(other.machine, machine.name, ms);
+      }
+    });
+  }
+  story.tell("aim", `${member.id} is cut off for ${ms} ms, its clients a little later`);
+}
+
+/**
+ * Lives are as long as ever, then a license makes them shorter, and before all clients have heard of it a member
+ * and some clients are gone: they believe in the longer ones.
+ */
+export function shortenLives(world: AimedWorld, random: Random, member: VirtualMember): number {
+  const { administrator, scheduler, story, lifeMs, leaseMs, isActive } = world;
+  const tell = (what: string | null): void => story.tell("aim", what ?? "nobody listens");
+  const others = world.members.filter((each) => each !== member);
+  tell(administrator.changeLives(random.pick(others), 1));
+  // All have heard of the long lives: three heartbeats to a life.
+  const shortAfterMs = random.between(0.5, 0.8) * lifeMs;
+  scheduler.after(shortAfterMs, () => {
+    if (isActive()) tell(administrator.changeLives(random.pick(others), SHORT_LIFE_SHARE));
+  });
+  const goneAfterMs = shortAfterMs + random.between(0.05, 2) * leaseMs;
+  scheduler.after(goneAfterMs, () => {
+    if (isActive()) dieAmongIsolated(world, random, member, lifeMs);
+  });
+  return goneAfterMs + lifeMs;
+}
+
+/** The store answers hardly anything in the moment in which a member returns, and some clients reach only that one. */
+export function returnToWeakStore(
+  world: AimedWorld,
+  random: Random,
+  member: VirtualMember,
+): number {
+  const { network, scheduler, store, story, lifeMs, leaseMs, isActive } = world;
+  const ms = random.between(1.3, 2.5) * leaseMs;
+  if (random.chance(0.5)) member.crash();
+  else {
+    network.cut(member.machine, STORE_MACHINE, ms);
+    network.cut(STORE_MACHINE, member.machine, ms);
+  }
+  isolateSomeClients(world, random, member, 0.8 * lifeMs);
+  story.tell("aim", `${member.id} comes back to a weak store`);
+  scheduler.after(random.between(0.8, 1.1) * ms, () => {
+    if (!isActive()) return;
+    Object.assign(store.weather, { lostAnswerShare: 0.3, lateShare: 0.5, lateMsMax: 900 });
+    scheduler.after(random.between(1, 3) * leaseMs, () => {
+      if (isActive()) Object.assign(store.weather, { lostAnswerShare: 0, lateShare: 0 });
+    });
+  });
+  return 0.8 * lifeMs;
+}
+
+/**
+ * Checkouts are granted unheard at one member and heard at others; then the others die and their clients go to that
+ * one, while copies of the messages that drop the duplicates are still under way to it.
+ */
+export function dropLate(world: AimedWorld, random: Random, member: VirtualMember): number {
+  const { network, scheduler, story, lifeMs, leaseMs, isActive } = world;
+  const ms = CHECKOUT_TIMEOUT_MS + random.between(0.5, 1.5) * leaseMs;
+  lead(world, member.id);
+  for (const { machine } of world.clients) network.cut(member.machine, machine.name, ms);
+  Object.assign(network.weather, { duplicateShare: 0.6, duplicateLateMsMax: 0.8 * lifeMs });
+  story.tell("aim", `no client hears ${member.id} for ${ms} ms`);
+  scheduler.after(ms, () => {
+    if (!isActive()) return;
+    for (const other of random.shuffled(world.members.filter((each) => each !== member))) {
+      if (random.chance(0.7)) {
+        other.crash();
+        break;
+      }
+    }
+  });
+  return ms + random.between(0.5, 1) * lifeMs;
+}
+
 /** Of one member's heartbeats some are handled, but no client hears of them before it is cut off for good. */
 export function hearNoMore(
   world: AimedWorld,
@@ -144,3 +239,8 @@ function lead({ members }: AimedWorld, id: string): void {
     run?.process.deliver(0, () => void run.api.lead(id));
   }
 }
+
+/** So short that six leases are left of eighteen. */
+const SHORT_LIFE_SHARE = 1 / 3;
+/** How long the SDK waits for a checkout's answer. */
+const CHECKOUT_TIMEOUT_MS = 2_000;

@@ -10,8 +10,12 @@ import {
   cutSomeClients,
   isolateSomeClients,
   dieAmongIsolated,
+  dropLate,
   hearNoMore,
+  hearTheLast,
   handOverUnheard,
+  returnToWeakStore,
+  shortenLives,
   weakenStore,
   moveLead,
 } from "./aimed-strikes.ts";
@@ -144,18 +148,24 @@ const AIMS: readonly Aim[] = [
       leaseMs: 2_000,
       clients: 20,
       features: [{ name: "cad", seats: 20 }],
-      holdMs: 80_000,
+      holdMs: random.pick([80_000, 300_000]),
       fastServers: true,
+      steadyClients: random.chance(0.8),
     }),
     strike: (world, random) => {
       const ms = 1.1 * world.lifeMs;
-      dieAmongIsolated(world, random, random.pick(world.members), ms);
+      const member = random.pick(world.members);
+      if (random.chance(0.7)) hearTheLast(world, random, member, ms);
+      else dieAmongIsolated(world, random, member, ms);
       return ms / world.leaseMs + random.between(2, 6);
     },
   },
   {
     name: "cut off for most of a life",
-    profile: (random, leaseMs) => scarce(random, random.pick([6, 10]) * leaseMs),
+    profile: (random, leaseMs) => ({
+      ...scarce(random, random.pick([6, 10]) * leaseMs),
+      steadyClients: random.chance(0.5),
+    }),
     strike: (world, random) => {
       const { lifeMs, leaseMs, network } = world;
       const member = random.pick(world.members);
@@ -229,6 +239,44 @@ const AIMS: readonly Aim[] = [
       if (random.chance(0.25)) weakenStore(world, random);
       world.story.tell("aim", `clients are cut from ${member.id}`);
       return random.between(1, 5);
+    },
+  },
+  {
+    name: "lives made shorter",
+    profile: (random, leaseMs) => {
+      const lifeMs = 18 * leaseMs;
+      return { ...scarce(random, lifeMs), holdMs: 3 * lifeMs, steadyClients: random.chance(0.8) };
+    },
+    strike: (world, random) => {
+      const ms = shortenLives(world, random, random.pick(world.members));
+      return ms / world.leaseMs + random.between(1, 4);
+    },
+  },
+  {
+    name: "returns to a weak store",
+    profile: (random, leaseMs) => ({
+      ...scarce(random, random.pick([6, 12]) * leaseMs),
+      restartMsMax: leaseMs,
+      steadyClients: random.chance(0.8),
+    }),
+    strike: (world, random) => {
+      const ms = returnToWeakStore(world, random, random.pick(world.members));
+      return ms / world.leaseMs + random.between(0.5, 3);
+    },
+  },
+  {
+    name: "duplicates dropped late",
+    profile: (random, leaseMs) => {
+      const lifeMs = random.pick([6, 10]) * leaseMs;
+      const usual = scarce(random, lifeMs);
+      const seats = Math.round(random.between(1.2, 2) * (usual.clients ?? 1));
+      const features = [{ name: "cad", seats }];
+      const times = { holdMs: 1.5 * lifeMs, idleMs: 0.3 * lifeMs, restartMsMax: lifeMs };
+      return { ...usual, ...times, features, steadyClients: random.chance(0.8) };
+    },
+    strike: (world, random) => {
+      const ms = dropLate(world, random, random.pick(world.members));
+      return ms / world.leaseMs + random.between(0.5, 3);
     },
   },
   {

@@ -22,6 +22,8 @@ export interface Profile {
   readonly sharedSessions: number;
   /** All servers' clocks at the fast end of the drift bound, all clients' at the slow one. */
   readonly fastServers: boolean;
+  /** No program dies or is stopped: every seat that counts as used is believed in. */
+  readonly steadyClients: boolean;
   /** A process that ended is started again within this, mostly much sooner. */
   readonly restartMsMax: number;
   /** What the workload aims at (`aimed-workloads.ts`), or null. */
@@ -76,6 +78,7 @@ function usualProfile(random: Random, members: number | null, byHand: boolean): 
     mischief: mistakes ? random.whole(0, 2) : 0,
     sharedSessions: mistakes ? random.pick([0, 0.05, 0.2]) : 0,
     fastServers: false,
+    steadyClients: false,
     restartMsMax: RESTART_MS_MAX,
     aim: null,
     usualFaults: true,

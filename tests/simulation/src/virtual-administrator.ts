@@ -100,6 +100,19 @@ export class VirtualAdministrator {
     return `a ${kind} license at ${where}${kind === "older" ? "" : ` (${seats}, lives of ${lifeMs} ms)`}`;
   }
 
+  /** A newer license that changes nothing but the lives. Null if nobody listens at the member. */
+  changeLives(member: VirtualMember, share: number): string | null {
+    const run = member.listening();
+    if (run === null) return null;
+    const { features, lifeMs } = this.#world.profile;
+    this.#sequence += 1;
+    const text = this.#licenseOf(this.#sequence, features, Math.round(lifeMs * share));
+    this.#olderText = this.#text;
+    this.#text = text;
+    run.process.deliver(0, () => void run.api.installLicense(text));
+    return `a newer license at ${member.id} (lives of ${Math.round(lifeMs * share)} ms)`;
+  }
+
   #licenseOf(sequence: number, features: Profile["features"], lifeMs: number): string {
     const { members: size, leaseMs } = this.#world.profile;
     this.lifeMsMax = Math.max(this.lifeMsMax, effectiveLifeMs(lifeMs, leaseMs));

@@ -74,7 +74,7 @@ export class VirtualClient {
       this.#trouble(use.process);
       this.#world.scheduler.after(this.#random.exponential(holdMs), () => {
         if (this.#use?.process !== use.process) return;
-        this.#endUse(this.#random.chance(DEATH_SHARE));
+        this.#endUse(this.#random.chance(this.#world.profile.steadyClients ? 0 : DEATH_SHARE));
         if (!this.#retired) this.start();
       });
     });
@@ -119,8 +119,8 @@ export class VirtualClient {
 
   /** Now and then a program is stopped for longer than its authorization lives. */
   #trouble(process: VirtualProcess): void {
-    const { lifeMs, holdMs, calm } = this.#world.profile;
-    if (calm || !this.#random.chance(PAUSE_SHARE)) return;
+    const { lifeMs, holdMs, calm, steadyClients } = this.#world.profile;
+    if (calm || steadyClients || !this.#random.chance(PAUSE_SHARE)) return;
     const ms = Math.floor(this.#random.between(0.1, 2) * lifeMs);
     this.#world.scheduler.after(this.#random.between(0, holdMs), () => {
       if (!process.pause(ms)) return;
