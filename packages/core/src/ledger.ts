@@ -289,9 +289,11 @@ export class Ledger {
 
   /** Remembers a release for one life, so that a late message of the session does nothing. */
   bury(sessionId: string, n: number | undefined, lifeMs: number, nowMs: number): void {
-    const before = this.tombstones.get(sessionId)?.n ?? -1;
+    const earlier = this.tombstones.get(sessionId);
+    const before = earlier?.n ?? -1;
     const known = this.sessions.get(sessionId)?.n ?? -1;
-    this.tombstones.delete(sessionId);
+    // Put in anew, so that they stay in the order of their ends.
+    if (earlier !== undefined) this.tombstones.delete(sessionId);
     this.tombstones.set(sessionId, {
       n: Math.max(before, known, n ?? Math.max(before, known)),
       untilMs: nowMs + serverLifeMs(lifeMs),

@@ -2,6 +2,7 @@
  * The tokens of one member: signed in the same turn as the grant, with the header made once.
  */
 import { hash, type KeyObject } from "node:crypto";
+import { TOKEN_CHARACTERS_MAX } from "@quorate/core";
 import {
   assembleToken,
   type MemberCertificate,
@@ -30,13 +31,19 @@ export interface MemberTokensOptions {
 export function createMemberTokens(options: MemberTokensOptions): Tokens {
   const header = `${tokenHeader(options.publicKey, options.certificate)}.`;
   const sign = signerOf(options.privateKey);
+  /** What is signed, with the header in its place, and what becomes base64url: one for all tokens. */
+  const input = Buffer.alloc(TOKEN_CHARACTERS_MAX);
+  input.write(header, "latin1");
+  const claimsBytes = Buffer.alloc(TOKEN_CHARACTERS_MAX);
   /** By token, with the key that it was found to be signed by. */
   const verified = new Map<string, string>();
   return {
     sign(claims: TokenClaims): string {
-      const payload = Buffer.from(tokenPayload(claims), "latin1").toString("base64url");
-      const input = header + payload;
-      return assembleToken(input, sign(Buffer.from(input, "latin1")));
+      const text = tokenPayload(claims);
+      claimsBytes.write(text, "latin1");
+      const payload = claimsBytes.toString("base64url", 0, text.length);
+      const length = header.length + input.write(payload, header.length, "latin1");
+      return assembleToken(header + payload, sign(input.subarray(0, length)));
     },
     read(token, memberKeyOf): TokenClaims | null {
       const parts = tokenParts(token);
