@@ -31,7 +31,7 @@ describe("the deeds of a log", () => {
       "lea moved the leadership to b: begun; how it ended is not noted (plain)",
       "lea installed license 1: license-older (bad)",
       "lea installed license 2: done (good)",
-      "nobody known logged in by token: unauthorized (bad)",
+      "nobody known tried to log in by token: unauthorized (bad)",
     ]);
   });
 

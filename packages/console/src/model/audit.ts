@@ -68,7 +68,7 @@ function deedOf(member: string, entry: AuditEntry): Deed {
   };
 }
 
-function sentenceOf({ what, details }: AuditEntry): string {
+function sentenceOf({ what, details, outcome }: AuditEntry): string {
   const word = (name: string): string => {
     const value = details[name];
     return typeof value === "string" || typeof value === "number" ? String(value) : "?";
@@ -89,7 +89,7 @@ function sentenceOf({ what, details }: AuditEntry): string {
     case "session-revoke":
       return `revoked session ${word("session").slice(0, 8)}… (${word("reason")})`;
     case "login":
-      return `logged in by ${word("way")}`;
+      return `${outcome === "done" ? "logged in" : "tried to log in"} by ${word("way")}`;
     case "logout":
       return "logged out";
     default:

@@ -1,5 +1,5 @@
 /** Plain answers of a healthy pool, for tests to change. */
-import type { AuthorizationRow, FeatureRow, PoolAnswer, PoolMemberRow } from "@quorate/protocol";
+import type { FeatureRow, PoolAnswer, PoolMemberRow } from "@quorate/protocol";
 
 export function member(change: Partial<PoolMemberRow>): PoolMemberRow {
   return {
@@ -49,21 +49,6 @@ export function feature(change: Partial<FeatureRow>): FeatureRow {
     expires: null,
     lifeMs: 60_000,
     members: {},
-    ...change,
-  };
-}
-
-export function session(change: Partial<AuthorizationRow>): AuthorizationRow {
-  return {
-    session: "s".repeat(43),
-    feature: "cad",
-    version: null,
-    seats: 1,
-    holder: { user: "anna", host: "design-01" },
-    member: "a",
-    grantedAt: "2026-11-24T08:00:00.000Z",
-    state: "active",
-    converted: false,
     ...change,
   };
 }

@@ -1,8 +1,6 @@
 /** What is asked about the past: use over time, denials, licenses, what a server did lately. */
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { Compile } from "typebox/compile";
 import { refuse } from "@quorate/core";
-import { SCHEMAS } from "@quorate/protocol";
 import type { MemberEvent } from "@quorate/protocol";
 import { ADMIN_HEADERS, ask, type FakeMember, fakeMember, serverOf } from "./fake-member.ts";
 import type { HttpServer } from "./http-server.ts";
@@ -19,7 +17,7 @@ afterEach(async () => {
   await server.close();
 });
 
-test("use over time, denials and licenses are asked for and answered as the schemas say", async () => {
+test("use over time, denials and licenses are asked for and answered", async () => {
   const series = await ask(
     `${server.url}/v1/usage/series?from=2026-11-24T06:00:00Z&stepMs=3600000&feature=cad`,
     "GET",
@@ -27,9 +25,9 @@ test("use over time, denials and licenses are asked for and answered as the sche
   const denials = await ask(`${server.url}/v1/denials?user=Ana%20M%C3%BCller&limit=5`, "GET");
   const history = await ask(`${server.url}/v1/license/history`, "GET");
   expect([series.status, denials.status, history.status]).toEqual([200, 200, 200]);
-  expect(Compile(SCHEMAS.UsageSeriesAnswer).Check(series.body)).toBe(true);
-  expect(Compile(SCHEMAS.DenialsAnswer).Check(denials.body)).toBe(true);
-  expect(Compile(SCHEMAS.LicenseHistoryAnswer).Check(history.body)).toBe(true);
+  expect(series.body).toMatchObject({ feature: "cad", steps: [{ peakSeats: 2 }, { denied: 1 }] });
+  expect(denials.body).toMatchObject({ denials: [{ code: "no-seats", holder: { user: "ana" } }] });
+  expect(history.body).toEqual(member.licenseHistory());
   expect(member.asked).toEqual([
     {
       call: "usageSeries",
@@ -60,7 +58,7 @@ test("what is not well-formed is refused before the member hears of it", async (
 test("a list of authorizations is searched and ordered", async () => {
   const query = "search=ana+desk&sort=grantedAt&order=descending&limit=2&after=abc.ZGVm";
   const page = await ask(`${server.url}/v1/authorizations?${query}`, "GET");
-  expect(Compile(SCHEMAS.AuthorizationsPage).Check(page.body)).toBe(true);
+  expect(page.body).toMatchObject({ found: 1, total: 3, next: null });
   expect(member.asked).toEqual([
     {
       call: "authorizations",
@@ -85,8 +83,8 @@ test("what a server did lately is told, whatever went on a thousand times a seco
   for (let number = 0; number < 2_000; number += 1) member.tell(event("granted", number));
   for (let number = 0; number < 50; number += 1) member.tell(event("denied", number));
   const { body } = await ask(`${server.url}/v1/events/recent`, "GET");
-  expect(Compile(SCHEMAS.RecentEventsAnswer).Check(body)).toBe(true);
-  const { events } = body as { events: MemberEvent[] };
+  const { events, member: id } = body as { events: MemberEvent[]; member: string };
+  expect(id).toBe("a");
   expect(events.map((each) => each.type)).toEqual([
     "leader-changed",
     ...Array.from({ length: 20 }, () => "denied"),
