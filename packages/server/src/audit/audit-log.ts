@@ -27,7 +27,7 @@ import {
 } from "./audit-files.ts";
 
 /** What is noted; the log adds number, time and the hash of the line before. */
-export type AuditFact = Pick<AuditEntry, "who" | "role" | "from" | "what" | "details" | "outcome">;
+type AuditFact = Pick<AuditEntry, "who" | "role" | "from" | "what" | "details" | "outcome">;
 
 export interface AuditLog {
   /** Resolves when the line is synced; rejects when it can't be, and with it all that follow. */
