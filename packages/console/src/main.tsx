@@ -16,5 +16,8 @@ import "./styles.css";
 
 const live = new Live(new PoolCalls(location.origin));
 live.start();
+const loginRefused = new URLSearchParams(location.search).get("login-refused");
+// It happened once: a reload must not tell it again.
+if (loginRefused !== null) history.replaceState(null, "", location.pathname + location.hash);
 const root = document.getElementById("console");
-if (root !== null) render(<App live={live} />, root);
+if (root !== null) render(<App live={live} loginRefused={loginRefused} />, root);

@@ -2,9 +2,15 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
 import type { Page } from "playwright-core";
 import { waitFor } from "../../e2e/src/wait.ts";
+import { fakeMember, serverOf } from "../../../packages/server/src/http/fake-member.ts";
+import {
+  CLIENT_ID,
+  CLIENT_SECRET,
+  startIssuer,
+} from "../../../packages/server/src/http/test-issuer.ts";
 import { accessibilityMistakes } from "./accessibility.ts";
 import { Browser, picture } from "./browser.ts";
-import { buildConsole } from "./build.ts";
+import { buildConsole, CONSOLE_FOLDER } from "./build.ts";
 import { ADMIN_TOKEN, ConsolePool, MEMBERS } from "./console-pool.ts";
 
 let pool: ConsolePool;
@@ -87,4 +93,48 @@ test("where a login is known to one server alone, the next one asks and names it
   await waitFor("nothing else is complained about", () =>
     browser.complaints.every((each) => /ERR_|status of 40[13]/.test(each)),
   );
+}, 60_000);
+
+test("somebody of the organisation logs in at its issuer, and who has no role is told so", async () => {
+  let url = "";
+  await using stack = new AsyncDisposableStack();
+  const issuer = await startIssuer(() => [`${url}/v1/login/oidc/callback`]);
+  stack.defer(() => issuer.close());
+  const member = fakeMember();
+  const known = member.pool();
+  const pool = () => ({ ...known, members: known.members.map((each) => ({ ...each, url })) });
+  const server = await serverOf(fakeMember({ pool }), {
+    readers: "token",
+    consoleFolder: CONSOLE_FOLDER,
+    oidc: {
+      issuer: issuer.url,
+      clientId: CLIENT_ID,
+      clientSecret: CLIENT_SECRET,
+      scope: "openid profile",
+      roleClaim: "groups",
+      roles: [{ role: "administrator", value: "license-admins" }],
+      audience: null,
+    },
+  });
+  stack.defer(() => server.close());
+  url = server.url;
+  issuer.person = { id: "u1", claims: { preferred_username: "olga", groups: ["cooks"] } };
+  await page.goto(`${url}/#/pool`);
+  const way = page.getByRole("link", { name: "Log in with your organisation" });
+  await way.click();
+  await page
+    .getByText(/You are not logged in. Your organisation knows you, but gives you no role/)
+    .waitFor();
+  expect(new URL(page.url()).search).toBe("");
+  expect(await accessibilityMistakes(page)).toEqual([]);
+  await picture(page, "login-oidc");
+  await page.getByRole("button", { name: "Close" }).click();
+  issuer.person = { id: "u2", claims: { preferred_username: "ana", groups: ["license-admins"] } };
+  // Who sits there is another one: the issuer has to forget the one before.
+  await page.context().clearCookies();
+  await way.click();
+  await page.getByText("ana administrator").waitFor();
+  await page.getByText("All well: 3 of 3 servers up").waitFor();
+  await page.getByRole("button", { name: "Log out" }).click();
+  await way.waitFor();
 }, 60_000);

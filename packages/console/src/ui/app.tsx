@@ -13,7 +13,7 @@ import {
   useRoute,
 } from "./hooks.ts";
 import { LicensePage } from "./license-page.tsx";
-import { LoginDialog, LoginPage } from "./login-form.tsx";
+import { LoginDialog, LoginPage, LoginRefused } from "./login-form.tsx";
 import { PoolPage } from "./pool-page.tsx";
 import { SessionsPage } from "./sessions-page.tsx";
 
@@ -25,7 +25,13 @@ const TITLES: Readonly<Record<Page, string>> = {
   audit: "Audit",
 };
 
-export function App({ live }: { readonly live: Live }) {
+export interface AppProps {
+  readonly live: Live;
+  /** Why a login at the issuer failed, of which this page is the end; null: it is not. */
+  readonly loginRefused: string | null;
+}
+
+export function App({ live, loginRefused }: AppProps) {
   const snapshot = useLive(live);
   const { page, query } = useRoute();
   const [asksLogin, setAsksLogin] = useState(false);
@@ -75,6 +81,7 @@ export function App({ live }: { readonly live: Live }) {
         </div>
       </header>
       {link.state === "lost" && <Lost link={link} />}
+      {loginRefused !== null && <LoginRefused code={loginRefused} />}
       <main>
         <h1 ref={heading} tabIndex={-1} class="page-title">
           {isClosed ? "Log in" : TITLES[page]}

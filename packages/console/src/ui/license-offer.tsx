@@ -4,7 +4,7 @@ import type { Live } from "../live/live.ts";
 import type { Offered } from "../model/license-check.ts";
 import { wordsOfFailure } from "./failure-words.ts";
 import { useIsAdministrator } from "./hooks.ts";
-import { TokenField } from "./login-form.tsx";
+import { AdministratorField } from "./login-form.tsx";
 
 export interface LicenseOfferProps {
   readonly offered: Offered;
@@ -87,7 +87,9 @@ export function LicenseOffer({ offered, live, onClose }: LicenseOfferProps) {
           </tbody>
         </table>
       </div>
-      {!may && mistakes.length === 0 && <TokenField value={typed} onInput={setTyped} />}
+      {!may && mistakes.length === 0 && (
+        <AdministratorField live={live} value={typed} onInput={setTyped} />
+      )}
       <p class="failure" role="alert">
         {failure}
       </p>

@@ -36,7 +36,7 @@ export function LoginForm({ live, url, onDone, onCancel }: LoginFormProps) {
     <form class="login" onSubmit={(event) => void enter(event)}>
       {ways.includes("oidc") && (
         <p class="ways">
-          <a class="button primary wide" href={`${url}${LOGIN_PATH}/oidc`}>
+          <a class="button primary wide" href={oidcAt(url)}>
             Log in with your organisation
           </a>
         </p>
@@ -58,6 +58,33 @@ export function LoginForm({ live, url, onDone, onCancel }: LoginFormProps) {
         )}
       </div>
     </form>
+  );
+}
+
+function oidcAt(url: string): string {
+  return `${url}${LOGIN_PATH}/oidc`;
+}
+
+const REFUSED_WORDS: Readonly<Record<string, string>> = {
+  forbidden: "Your organisation knows you, but gives you no role for this pool.",
+  unauthorized: "Your organisation did not say who you are, or the login took too long.",
+  busy: "You logged in too often just now. Wait a minute.",
+};
+
+/** A login at the issuer that failed ends at this page, with the reason in its address. */
+export function LoginRefused({ code }: { readonly code: string }) {
+  const [isSeen, setIsSeen] = useState(false);
+  if (isSeen) return null;
+  return (
+    <div class="banner bad with-action" role="alert">
+      <p>
+        You are not logged in. {REFUSED_WORDS[code] ?? "Your organisation’s login does not answer."}{" "}
+        ({code})
+      </p>
+      <button type="button" class="button small" onClick={() => setIsSeen(true)}>
+        Close
+      </button>
+    </div>
   );
 }
 
@@ -91,12 +118,28 @@ export function LoginPage({ live, lost }: { readonly live: Live; readonly lost: 
   );
 }
 
-export interface TokenFieldProps {
+/** For a dialog that needs an administrator: the token, or the way to the organisation's login. */
+export function AdministratorField(props: TokenFieldProps & { readonly live: Live }) {
+  const { live, ...field } = props;
+  const { current, logins } = live.calls;
+  return (
+    <>
+      <TokenField {...field} />
+      {logins.at(current)?.ways.includes("oidc") === true && (
+        <p>
+          Or <a href={oidcAt(current)}>log in with your organisation</a> first.
+        </p>
+      )}
+    </>
+  );
+}
+
+interface TokenFieldProps {
   readonly value: string;
   readonly onInput: (text: string) => void;
 }
 
-export function TokenField({ value, onInput }: TokenFieldProps) {
+function TokenField({ value, onInput }: TokenFieldProps) {
   return (
     <label class="field">
       <span>Token</span>

@@ -6,7 +6,7 @@ import { durationWords, instantWords } from "../model/time-words.ts";
 import { Dialog } from "./dialog.tsx";
 import { wordsOfFailure } from "./failure-words.ts";
 import { useIsAdministrator } from "./hooks.ts";
-import { TokenField } from "./login-form.tsx";
+import { AdministratorField } from "./login-form.tsx";
 
 const REASON_CHARACTERS_MAX = 120;
 
@@ -80,7 +80,7 @@ export function RevokeDialog({ row, live, lifeMs, onClose }: RevokeDialogProps) 
             onInput={(event) => setReason(event.currentTarget.value)}
           />
         </label>
-        {!may && <TokenField value={typed} onInput={setTyped} />}
+        {!may && <AdministratorField live={live} value={typed} onInput={setTyped} />}
         <p class="failure" role="alert">
           {failure}
         </p>
