@@ -1,6 +1,6 @@
 /** Sends load to one port and counts the answers. Program; does one task after the other. */
 import { openSocket, RawConnection } from "./raw-connection.ts";
-import { type Heartbeat, makeHeartbeats, makeSessions } from "./session-requests.ts";
+import { HeldSessions, makeSessions } from "./session-requests.ts";
 
 export type LoadTask =
   /** Checks out so many sessions and keeps them. */
@@ -26,23 +26,30 @@ const PAIRS_A_SECOND_MAX = 25_000;
 const REFUSED_PAUSE_MS = 100;
 const HOLD_SECONDS_MAX = 300;
 
-let held: Heartbeat[] = [];
+let held: HeldSessions | null = null;
 
 async function run(task: LoadTask): Promise<LoadAnswer> {
   switch (task.task) {
     case "hold": {
-      held = makeHeartbeats(task.sessions);
+      const sessions = new HeldSessions(task.sessions);
+      held = sessions;
       const asking: (Buffer | null)[] = Array.from({ length: CONNECTIONS }, () => null);
       let next = 0;
       return load(task.port, HOLD_SECONDS_MAX, (connection, isRefused) => {
         // What was refused is asked again: so many sessions are wanted, not so many requests.
-        if (!isRefused) asking[connection] = held[next++]?.checkout ?? null;
+        if (!isRefused)
+          asking[connection] = next < sessions.count ? sessions.checkout(next++) : null;
         return asking[connection] ?? null;
       });
     }
     case "heartbeats": {
-      let next = 0;
-      return load(task.port, task.seconds, () => held[next++ % held.length]?.next() ?? null);
+      const sessions = held;
+      if (sessions === null) throw new Error("nothing is held: the task hold comes first");
+      const templates = Array.from({ length: CONNECTIONS }, () => sessions.template());
+      return load(task.port, task.seconds, (connection) => {
+        const template = templates[connection];
+        return template === undefined ? null : sessions.nextInto(template);
+      });
     }
     case "checkouts": {
       const sessions = makeSessions(Math.ceil(task.seconds * PAIRS_A_SECOND_MAX));

@@ -23,33 +23,70 @@ export function makeSessions(number: number): SessionRequests[] {
   });
 }
 
-export interface Heartbeat {
-  readonly checkout: Buffer;
-  /** The bytes of the next heartbeat, in the same buffer each time: its number is raised in place. */
-  next(): Buffer;
-}
+/** Sessions that are held, as many as one likes: what is kept of each are its secret and its id. */
+export class HeldSessions {
+  readonly count: number;
+  readonly #random: Buffer;
+  readonly #ids: Buffer;
+  #next = 0;
+  #n = FIRST_N;
 
-export function makeHeartbeats(number: number): Heartbeat[] {
-  const random = randomBytes(number * SECRET_BYTES);
-  return Array.from({ length: number }, (_, index) => {
-    const { secret, session } = identity(random, index);
-    const bytes = post(heartbeatPath(session), secret, JSON.stringify({ n: FIRST_N }));
-    let n = FIRST_N;
-    return {
-      checkout: post(AUTHORIZATIONS_PATH, secret, checkoutBody(session)),
-      next: () => {
-        n += 1;
-        // The body ends with the number and a brace.
-        bytes.write(String(n), bytes.length - N_DIGITS - 1, "latin1");
-        return bytes;
-      },
-    };
-  });
+  constructor(count: number) {
+    this.count = count;
+    this.#random = randomBytes(count * SECRET_BYTES);
+    this.#ids = Buffer.alloc(count * ID_CHARACTERS);
+    for (let index = 0; index < count; index += 1) {
+      this.#ids.write(identity(this.#random, index).session, index * ID_CHARACTERS, "latin1");
+    }
+  }
+
+  checkout(index: number): Buffer {
+    return post(AUTHORIZATIONS_PATH, this.#secret(index), checkoutBody(this.#session(index)));
+  }
+
+  /** A heartbeat whose session, secret and number are put in place. */
+  template(): Buffer {
+    return post(
+      heartbeatPath("s".repeat(ID_CHARACTERS)),
+      "s".repeat(ID_CHARACTERS),
+      `{"n":${FIRST_N}}`,
+    );
+  }
+
+  /** The next heartbeat of the next session, far from the last one, as clients come. */
+  nextInto(template: Buffer): Buffer {
+    this.#next += SPREAD_PRIME;
+    if (this.#next >= this.count) {
+      this.#next %= this.count;
+      // Higher at each visit, however many a round has.
+      this.#n += 1;
+    }
+    const from = this.#next * ID_CHARACTERS;
+    this.#ids.copy(template, SESSION_AT, from, from + ID_CHARACTERS);
+    template.write(this.#secret(this.#next), SECRET_AT, "latin1");
+    // The body ends with the number and a brace.
+    template.write(String(this.#n), template.length - N_DIGITS - 1, "latin1");
+    return template;
+  }
+
+  #secret(index: number): string {
+    const at = index * SECRET_BYTES;
+    return this.#random.toString("base64url", at, at + SECRET_BYTES);
+  }
+
+  #session(index: number): string {
+    const at = index * ID_CHARACTERS;
+    return this.#ids.toString("latin1", at, at + ID_CHARACTERS);
+  }
 }
 
 /** So many digits from the first to the last heartbeat of a run. */
 const FIRST_N = 1_000_000;
 const N_DIGITS = 7;
+const SPREAD_PRIME = 7_919;
+const ID_CHARACTERS = 43;
+const SESSION_AT = `POST ${AUTHORIZATIONS_PATH}/`.length;
+const SECRET_AT = request("POST", heartbeatPath("s".repeat(ID_CHARACTERS)), "!", "").indexOf("!");
 
 function identity(random: Buffer, index: number): { secret: string; session: string } {
   const at = index * SECRET_BYTES;
