@@ -20,8 +20,11 @@ export type Audited = <Answer extends object>(
 export function createAudited(audit: AuditLog | null, log: Log): Audited {
   if (audit === null) return (_deed, act) => act();
   return async ({ caller, request, what, details }, act) => {
-    const { name: who, role } = caller;
-    const fact = { who, role, from: request.socket.remoteAddress ?? "", what, details };
+    const { name: who, role, subject } = caller;
+    const from = request.socket.remoteAddress ?? "";
+    // An issuer's people may choose names, and one may choose another's.
+    const whole = subject === undefined ? details : { ...details, subject };
+    const fact = { who, role, from, what, details: whole };
     try {
       await audit.append({ ...fact, outcome: "begun" });
     } catch (error) {

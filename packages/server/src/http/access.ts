@@ -19,6 +19,8 @@ import { rawHeader, type RequestHead } from "./raw-header.ts";
 export interface Caller {
   readonly name: string;
   readonly role: Role;
+  /** Who it is to the issuer, where somebody may choose a name that another has here. */
+  readonly subject?: string;
 }
 
 /** `open`: whoever reaches the server. */
@@ -109,7 +111,7 @@ export function createAccess(options: AccessOptions): Access {
     if (isForeign(request)) return FOREIGN;
     const { method } = request;
     if (method !== "GET" && method !== "HEAD" && !bearsCsrf(request, login)) return CSRF;
-    return { name: login.name, role: login.role };
+    return plainCaller(login);
   };
 
   const allowed = (
@@ -173,6 +175,11 @@ export function createAccess(options: AccessOptions): Access {
       return LOGIN_WRONG;
     },
   };
+}
+
+/** Without what else is known of a login. */
+function plainCaller({ name, role, subject }: Caller): Caller {
+  return subject === undefined ? { name, role } : { name, role, subject };
 }
 
 /** Who has to wait for its own guesses is told so, and not that the server is at its end. */

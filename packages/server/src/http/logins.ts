@@ -8,15 +8,13 @@
  * A cookie that this member did not make opens nothing and is never taken over: each login makes a new one.
  */
 import { hash, randomBytes, timingSafeEqual } from "node:crypto";
-import type { Role } from "@quorate/protocol";
 import { CSRF_HEADER } from "@quorate/protocol";
+import type { Caller } from "./access.ts";
 import { cookieIn, cookieText, isEncrypted } from "./cookies.ts";
 import { countOfHeader, rawHeader, type RequestHead } from "./raw-header.ts";
 
 /** Whose login it is, and what it hangs on. */
-export interface LoginHolder {
-  readonly name: string;
-  readonly role: Role;
+export interface LoginHolder extends Caller {
   /** What the logins of one holder are counted by: a token's id, a person at an issuer. */
   readonly source: string;
   /** When the proof behind it ends; null: not by itself. */
@@ -25,9 +23,7 @@ export interface LoginHolder {
   readonly isGood: () => boolean;
 }
 
-export interface Login {
-  readonly name: string;
-  readonly role: Role;
+export interface Login extends Caller {
   /** What each changing call must repeat in a header. */
   readonly csrf: string;
   readonly endsAtMs: number;
@@ -121,6 +117,7 @@ export function createLogins(nowMs: () => number = Date.now): Logins {
       const login: Kept = {
         name: holder.name,
         role: holder.role,
+        ...(holder.subject === undefined ? {} : { subject: holder.subject }),
         csrf: randomBytes(SECRET_BYTES).toString("base64url"),
         endsAtMs: Math.min(at + LOGIN_MS_MAX, holder.endsAtMs ?? Infinity),
         holder,

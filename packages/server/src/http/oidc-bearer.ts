@@ -157,7 +157,7 @@ function callerIn(claims: JWTPayload, { options }: OidcIssuer): Caller | Refusal
   const person = personOf(claims);
   if (person === null) return NOT_THIS_TOKEN;
   const role = roleOf(claims, options);
-  return role === null ? NO_ROLE : { name: person.name, role };
+  return role === null ? NO_ROLE : { ...person, role };
 }
 
 const NOT_THIS_TOKEN = refuse(

@@ -121,7 +121,7 @@ function holderOf(
     return refuse("forbidden", `${person.name} is known to the issuer, but has no role here.`);
   }
   const { name, subject } = person;
-  return { name, role, source: `oidc ${subject}`, endsAtMs: null, isGood: () => true };
+  return { name, role, subject, source: `oidc ${subject}`, endsAtMs: null, isGood: () => true };
 }
 
 function hasUserInfo(configuration: Awaited<ReturnType<OidcIssuer["configuration"]>>): boolean {

@@ -3,6 +3,7 @@ import { createHmac } from "node:crypto";
 import { exportSPKI, generateKeyPair, importSPKI, SignJWT } from "jose";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import type { PoolAnswer } from "@quorate/protocol";
+import type { AuditLog } from "../audit/audit-log.ts";
 import {
   ADMIN_HEADERS,
   ADMIN_TOKEN,
@@ -23,6 +24,14 @@ let issuer: TestIssuer;
 let server: HttpServer;
 let ownUrl = "";
 const log = keptLog();
+const noted: object[] = [];
+const audit: AuditLog = {
+  append: async (fact) => {
+    noted.push(fact);
+  },
+  entriesBefore: async () => [],
+  close: async () => {},
+};
 
 beforeAll(async () => {
   // The issuer knows where browsers may be sent back to, so the server keeps its port for the whole file.
@@ -63,6 +72,7 @@ async function serve(more: Partial<OidcOptions> = {}): Promise<HttpServer> {
     clients: "token",
     readers: "token",
     oidc: options(more),
+    audit,
     log,
   });
   if (ownUrl === "") ownUrl = made.url;
@@ -132,6 +142,15 @@ describe("logging in at the issuer", () => {
     const headers = { Cookie: cookieOf(back, "quorate_login"), "Quorate-CSRF": csrf };
     expect((await ask(`${server.url}/v1/pool/rebuild`, "POST", headers)).status).toBe(200);
     expect(issuer.paths).not.toContain("/me");
+    // Names are chosen at the issuer, so what is noted says more.
+    const ana = { who: "ana", role: "administrator", details: { subject: "u1" } };
+    const login = { what: "login", details: { way: "oidc", subject: "u1" } };
+    expect(noted.slice(-4)).toMatchObject([
+      { ...ana, ...login, outcome: "begun" },
+      { ...ana, ...login, outcome: "done" },
+      { ...ana, what: "pool-rebuild", outcome: "begun" },
+      { ...ana, what: "pool-rebuild", outcome: "done" },
+    ]);
   });
 
   it("asks the issuer for what the ID token leaves out", async () => {
@@ -249,7 +268,11 @@ describe("calls with a token of the issuer's", () => {
 
   it("may do what the person's role may", async () => {
     expect(await tokens(await issuer.sign(good()))).toBe(200);
-    expect(await tokens(await issuer.sign(good(), { typ: "at+jwt" }))).toBe(200);
+    const access = await issuer.sign(good(), { typ: "at+jwt" });
+    expect(await tokens(access)).toBe(200);
+    const bearer = { Authorization: `Bearer ${access}` };
+    expect((await ask(`${server.url}/v1/pool/rebuild`, "POST", bearer)).status).toBe(200);
+    expect(noted.at(-1)).toMatchObject({ who: "ana", details: { subject: "u1" } });
     const viewer = await issuer.sign({ ...good(), groups: ["license-viewers"] });
     expect(await tokens(viewer)).toBe(403);
     expect(
