@@ -1,7 +1,10 @@
 import { describe, expect, test } from "vitest";
 import type { License } from "@quorate/core";
 import { formatPublicKey, signedBytes } from "@quorate/protocol";
+import { feature } from "./test-values.ts";
 import { changesBetween, lookAtOffered, signatureVerdict } from "./license-check.ts";
+
+const NOW_MS = Date.parse("2026-11-24T12:00:00Z");
 
 const IN_FORCE: License = {
   quorate: 1,
@@ -61,16 +64,18 @@ describe("what changes", () => {
 
 describe("an offered file", () => {
   test("that is no license says why", async () => {
-    expect(await lookAtOffered("{", null)).toMatchObject({
+    expect(await lookAtOffered("{", null, [], NOW_MS)).toMatchObject({
       invalid: expect.stringContaining("JSON"),
     });
-    expect(await lookAtOffered("{}", null)).toMatchObject({ invalid: expect.any(String) });
+    expect(await lookAtOffered("{}", null, [], NOW_MS)).toMatchObject({
+      invalid: expect.any(String),
+    });
   });
 
   test("that is signed, newer and for this pool has nothing against it", async () => {
     const vendor = await newVendor();
     const inForce = JSON.parse(await vendor.sign({})) as License;
-    const offered = await lookAtOffered(await vendor.sign({ sequence: 5 }), inForce);
+    const offered = await lookAtOffered(await vendor.sign({ sequence: 5 }), inForce, [], NOW_MS);
     expect(offered).toMatchObject({ mistakes: [], warnings: [] });
   });
 
@@ -78,7 +83,7 @@ describe("an offered file", () => {
     const vendor = await newVendor();
     const inForce = JSON.parse(await vendor.sign({})) as License;
     const mistakesOf = async (text: string): Promise<string> => {
-      const offered = await lookAtOffered(text, inForce);
+      const offered = await lookAtOffered(text, inForce, [], NOW_MS);
       return "mistakes" in offered ? offered.mistakes.join(" ") : offered.invalid;
     };
     const stranger = await newVendor();
@@ -89,6 +94,24 @@ describe("an offered file", () => {
     );
     expect(await mistakesOf(await vendor.sign({ sequence: 3 }))).toContain("It is older: number 3");
     expect(await mistakesOf(await vendor.sign({}))).toContain("It has the number 4");
+  });
+
+  test("with less than is held now, or that has ended already, says so before", async () => {
+    const vendor = await newVendor();
+    const inForce = JSON.parse(await vendor.sign({})) as License;
+    const features = [
+      { name: "cad", version: "2026.1", seats: 5, overdraft: 1, expires: "2026-11-01T00:00:00Z" },
+    ];
+    const text = await vendor.sign({ sequence: 5, features });
+    const use = [feature({ name: "cad", inUse: 7 }), feature({ name: "sim", inUse: 1 })];
+    const offered = await lookAtOffered(text, inForce, use, NOW_MS);
+    expect("warnings" in offered && offered.warnings).toEqual([
+      expect.stringMatching(/^cad: 7 seats in use now, and only 6 then\. Nobody is/),
+      expect.stringMatching(/^sim is not licensed any more: 1 seat in use now/),
+      "cad has ended already, on Nov 1, 2026.",
+    ]);
+    const fits = await lookAtOffered(text, inForce, [feature({ name: "cad", inUse: 6 })], 0);
+    expect(fits).toMatchObject({ warnings: [] });
   });
 
   test("cannot be checked where the browser offers no cryptography", async () => {

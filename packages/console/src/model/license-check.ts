@@ -4,7 +4,9 @@
  */
 import { instantMs } from "@quorate/core";
 import type { License, LicenseFeature } from "@quorate/core";
+import type { FeatureRow } from "@quorate/protocol";
 import { parseLicense, verifySignature } from "@quorate/protocol";
+import { plural } from "./pool-words.ts";
 import { dayWords } from "./time-words.ts";
 
 type Value = string | number | Readonly<Record<string, number>> | undefined;
@@ -39,9 +41,12 @@ export async function signatureVerdict(text: string): Promise<SignatureVerdict> 
   return (await verifySignature(key, parsed.signed, value)) ? "valid" : "invalid";
 }
 
+/** `use`: of the features now, so that what is held beyond the new license is said before. */
 export async function lookAtOffered(
   text: string,
   inForce: License | null,
+  use: readonly FeatureRow[],
+  nowMs: number,
 ): Promise<Offered | { readonly invalid: string }> {
   const parsed = parseLicense(text);
   if ("invalid" in parsed) return parsed;
@@ -71,7 +76,30 @@ export async function lookAtOffered(
       warnings.push("It is for fewer servers: servers beyond the new size must be removed.");
     }
   }
+  warnings.push(...warningsOfFeatures(license, use, nowMs));
   return { text, license, changes: changesBetween(inForce, license), mistakes, warnings };
+}
+
+function warningsOfFeatures(
+  license: License,
+  use: readonly FeatureRow[],
+  nowMs: number,
+): readonly string[] {
+  const held = use.flatMap(({ name, inUse }) => {
+    const after = license.features.find((each) => each.name === name);
+    const seats = after === undefined ? 0 : after.seats + (after.overdraft ?? 0);
+    if (inUse <= seats) return [];
+    const kept = "Nobody is thrown out; nothing new is granted until enough has come back.";
+    return [
+      after === undefined
+        ? `${name} is not licensed any more: ${plural(inUse, "seat")} in use now. ${kept}`
+        : `${name}: ${plural(inUse, "seat")} in use now, and only ${seats} then. ${kept}`,
+    ];
+  });
+  const ended = license.features
+    .filter(({ expires }) => expires !== undefined && instantMs(expires) <= nowMs)
+    .map(({ name, expires = "" }) => `${name} has ended already, on ${dayWords(expires)}.`);
+  return [...held, ...ended];
 }
 
 export function changesBetween(before: License | null, after: License): LicenseChange[] {

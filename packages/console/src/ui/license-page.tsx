@@ -30,7 +30,8 @@ export function LicensePage({ live, snapshot }: LicensePageProps) {
       setOffered({ invalid: `is larger than ${count(LICENSE_BYTES_MAX)} bytes` });
       return;
     }
-    setOffered(await lookAtOffered(await file.text(), current));
+    const use = snapshot.features?.features ?? [];
+    setOffered(await lookAtOffered(await file.text(), current, use, Date.now()));
   };
   return (
     <div class="license-page">
