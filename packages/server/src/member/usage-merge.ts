@@ -11,6 +11,7 @@ import type {
   UsageStretch,
 } from "../journal/journal.ts";
 import type { MemberContext } from "./context.ts";
+import { HistoryBegins } from "./history-begins.ts";
 import { memberKeyOf, MEMBERS_KEY, type MemberRecord, type MembersRecord } from "./keys.ts";
 import type { LeaseKeeper } from "./lease-keeper.ts";
 
@@ -37,34 +38,44 @@ export interface Reached<Item> {
   readonly missing: readonly string[];
 }
 
-/** One member's journal, read from the oldest use on. */
+/** One member's journal, read from the oldest use that may matter on. */
 interface Cursor {
   readonly member: string;
   readonly read: (query: UsageQuery) => Promise<UsageStretch | null>;
   uses: readonly JournaledUse[];
   at: number;
+  /** Where it begins to read; null: with the oldest row. */
+  readonly begin: UsageQuery["after"];
   /** Undefined at first, null after the last stretch. */
   next: UsageQuery["after"] | undefined;
+  /** Of the first use that was read. */
+  oldestMs: number | null;
 }
 
 type Asked = Omit<UsageQuery, "after">;
 
 export class UsageMerge {
+  private readonly begins: HistoryBegins;
   private readonly member: MemberContext;
   private readonly lease: LeaseKeeper;
   constructor(member: MemberContext, lease: LeaseKeeper) {
     this.member = member;
     this.lease = lease;
+    this.begins = new HistoryBegins(() => member.nowMs());
   }
 
   /** The members whose history is missing; null when there is more than one report can hold. */
   async add(asked: Asked, sum: Sum): Promise<string[] | null> {
     const { ports } = this.member;
     const { reached, missing } = this.members();
-    const begin = { uses: [], at: 0, next: undefined };
+    const { feature, fromMs } = asked;
     const cursors: Cursor[] = reached.map((member) => ({
-      ...begin,
       member,
+      uses: [],
+      at: 0,
+      begin: this.begins.placeFor(member, feature, fromMs),
+      next: undefined,
+      oldestMs: null,
       read: (query) =>
         member === this.member.id
           ? ports.journal.usage(query)
@@ -82,7 +93,12 @@ export class UsageMerge {
       if (uses % USES_A_TURN === USES_A_TURN - 1) await this.member.pause(0);
       const untilMs = Math.min(use?.startMs ?? FOREVER, asked.toMs);
       while (!sum.advance(untilMs, USES_A_TURN)) await this.member.pause(0);
-      if (first === null || use === undefined) return missing.sort();
+      if (first === null || use === undefined) {
+        for (const { member, oldestMs } of cursors) {
+          if (!missing.includes(member)) this.begins.note(member, feature, asked, oldestMs);
+        }
+        return missing.sort();
+      }
       first.at += 1;
       sum.add(use);
     }
@@ -147,11 +163,13 @@ export class UsageMerge {
 /** Reads until there is a use or the end; false when the member does not answer any more. */
 async function fill(cursor: Cursor, asked: Asked, sum: Sum): Promise<boolean> {
   while (cursor.at >= cursor.uses.length && cursor.next !== null) {
-    const stretch = await cursor.read({ ...asked, after: cursor.next ?? null });
+    const after = cursor.next === undefined ? cursor.begin : cursor.next;
+    const stretch = await cursor.read({ ...asked, after });
     cursor.uses = stretch?.uses ?? [];
     cursor.at = 0;
     cursor.next = stretch?.next ?? null;
     if (stretch === null) return false;
+    cursor.oldestMs ??= stretch.uses[0]?.startMs ?? null;
     for (const [key, requests] of stretch.denied) sum.deny(key, requests);
   }
   return true;
