@@ -4,6 +4,8 @@ import type { RefusalCode } from "@quorate/core";
 import { Compile } from "typebox/compile";
 import type { Static } from "typebox";
 import type {
+  AuditAnswer,
+  AuditQuery,
   AuthorizationsPage,
   AuthorizationsQuery,
   CheckoutRequest,
@@ -13,6 +15,9 @@ import type {
   Granted,
   HeartbeatRequest,
   LicenseAnswer,
+  LoginAnswer,
+  LoginBody,
+  LoginState,
   MemberEvent,
   LicenseHistoryAnswer,
   PoolAnswer,
@@ -132,6 +137,11 @@ describe("the schemas", () => {
       Mutual<Static<typeof SCHEMAS.TokenBody>, TokenBody>,
       Mutual<Static<typeof SCHEMAS.TokenAnswer>, TokenAnswer>,
       Mutual<Static<typeof SCHEMAS.TokensAnswer>, TokensAnswer>,
+      Mutual<Static<typeof SCHEMAS.LoginBody>, LoginBody>,
+      Mutual<Static<typeof SCHEMAS.LoginAnswer>, LoginAnswer>,
+      Mutual<Static<typeof SCHEMAS.LoginState>, LoginState>,
+      Mutual<Static<typeof SCHEMAS.AuditQuery>, AuditQuery>,
+      Mutual<Static<typeof SCHEMAS.AuditAnswer>, AuditAnswer>,
       Mutual<Static<typeof SCHEMAS.MemberEvent>, MemberEvent>,
       Mutual<Static<typeof SCHEMAS.UsageQuery>, UsageQuery>,
       Mutual<Static<typeof SCHEMAS.UsageAnswer>, UsageAnswer>,
@@ -142,6 +152,11 @@ describe("the schemas", () => {
       Mutual<Static<typeof SCHEMAS.LicenseHistoryAnswer>, LicenseHistoryAnswer>,
       Mutual<Static<typeof SCHEMAS.RecentEventsAnswer>, RecentEventsAnswer>,
     ] = [
+      true,
+      true,
+      true,
+      true,
+      true,
       true,
       true,
       true,

@@ -6,7 +6,7 @@
  */
 import { NAME_CHARACTERS_MAX, refuse } from "@quorate/core";
 import { PRINTABLE_PATTERN, type Role } from "@quorate/protocol";
-import type { Configuration } from "openid-client";
+import type { ClientAuth, Configuration } from "openid-client";
 
 export interface OidcOptions {
   /** As the issuer calls itself. Whether http will do is the caller's business. */
@@ -71,7 +71,7 @@ async function discover(options: OidcOptions): Promise<Configuration> {
   const oidc = await import("openid-client");
   const { clientId, clientSecret } = options;
   const issuer = new URL(options.issuer);
-  const proof = clientSecret === null ? oidc.None() : oidc.ClientSecretBasic(clientSecret);
+  const proof = clientSecret === null ? oidc.None() : proofBySecret(oidc, clientSecret);
   const configuration = await oidc.discovery(issuer, clientId, {}, proof, {
     timeout: ISSUER_SECONDS_MAX,
     execute: [
@@ -81,6 +81,16 @@ async function discover(options: OidcOptions): Promise<Configuration> {
     ],
   });
   return configuration;
+}
+
+/** In the header, as the standard has it, unless the issuer takes it in the body alone. */
+function proofBySecret(oidc: typeof import("openid-client"), secret: string): ClientAuth {
+  const [inHeader, inBody] = [oidc.ClientSecretBasic(secret), oidc.ClientSecretPost(secret)];
+  return (issuer, ...others) => {
+    const ways = issuer.token_endpoint_auth_methods_supported ?? ["client_secret_basic"];
+    const isHeader = ways.includes("client_secret_basic") || !ways.includes("client_secret_post");
+    return (isHeader ? inHeader : inBody)(issuer, ...others);
+  };
 }
 
 /** Null: nobody here. The role that may most counts. */

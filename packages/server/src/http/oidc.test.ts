@@ -231,14 +231,14 @@ describe("an answer that is not this browser's", () => {
   });
 });
 
-describe("an issuer that does not answer", () => {
+describe("an issuer of another kind, or none", () => {
   let other: HttpServer | null = null;
   afterEach(async () => {
     await other?.close();
     other = null;
   });
 
-  it("keeps nobody with a token of the pool out", async () => {
+  it("that does not answer keeps nobody with a token of the pool out", async () => {
     other = await serve({ issuer: "http://127.0.0.1:9" });
     const begun = await go(`${other.url}/v1/login/oidc`);
     expect(begun.location).toBe("/?login-refused=busy");
@@ -250,6 +250,21 @@ describe("an issuer that does not answer", () => {
     const body = { token: ADMIN_TOKEN };
     const headers = { "Content-Type": "application/json" };
     expect((await ask(`${other.url}/v1/login`, "POST", headers, body)).status).toBe(200);
+  });
+
+  it("may take the secret in the body alone", async () => {
+    const strict = await startIssuer(
+      () => [`${ownUrl}/v1/login/oidc/callback`],
+      "client_secret_post",
+    );
+    other = await serve({ issuer: strict.url });
+    strict.person = issuer.person;
+    const begun = await go(`${other.url}/v1/login/oidc`);
+    const cookie = cookieOf(begun, "quorate_oidc");
+    // The pool's address in this file is the first server's; this one is asked as if it were it.
+    const back = (await strict.visit(begun.location)).replace(ownUrl, other.url);
+    expect((await go(back, { Cookie: cookie })).location).toBe("/");
+    await strict.close();
   });
 
   it("is not asked by a pool that has none", async () => {

@@ -35,7 +35,11 @@ interface Context {
   };
 }
 
-export async function startIssuer(redirects: () => readonly string[]): Promise<TestIssuer> {
+/** `way`: how the client proves itself, which is the only one that this issuer takes. */
+export async function startIssuer(
+  redirects: () => readonly string[],
+  way: "client_secret_basic" | "client_secret_post" = "client_secret_basic",
+): Promise<TestIssuer> {
   const keys = await generateKeyPair("RS256", { extractable: true });
   const jwk = { ...(await exportJWK(keys.privateKey)), kid: "k1", alg: "RS256", use: "sig" };
   const server = createServer();
@@ -45,7 +49,15 @@ export async function startIssuer(redirects: () => readonly string[]): Promise<T
   let provider: Provider | null = null;
   const made = (): Provider =>
     (provider ??= new Provider(url, {
-      clients: [{ client_id: CLIENT_ID, client_secret: CLIENT_SECRET, redirect_uris: redirects() }],
+      clients: [
+        {
+          client_id: CLIENT_ID,
+          client_secret: CLIENT_SECRET,
+          redirect_uris: redirects(),
+          token_endpoint_auth_method: way,
+        },
+      ],
+      clientAuthMethods: [way],
       jwks: { keys: [jwk] },
       ttl: { AccessToken: 60, Grant: 60, IdToken: 60, Interaction: 60, Session: 60 },
       cookies: { keys: ["for tests"] },

@@ -7,8 +7,10 @@ import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from "vitest
 import type { ClientsDoor } from "./access.ts";
 import {
   ADMIN_HEADERS,
+  ADMIN_TOKEN,
   CHECKOUT,
   fakeMember,
+  JSON_HEADERS,
   SESSION,
   SESSION_HEADERS,
   serverOf,
@@ -40,6 +42,7 @@ function filesOf(name: string, clientAuth: ClientAuth = "none", days?: number): 
 interface Shown {
   readonly status: number;
   readonly certificate: string;
+  readonly cookies: readonly string[];
 }
 
 type Own = { readonly cert: string; readonly key: string };
@@ -77,7 +80,8 @@ function askOver(
           ? (socket.getPeerCertificate() as { subject: { CN: string } }).subject.CN
           : "";
       response.resume();
-      resolve({ status: response.statusCode ?? 0, certificate: subject });
+      const cookies = response.headers["set-cookie"] ?? [];
+      resolve({ status: response.statusCode ?? 0, certificate: subject, cookies });
     });
     asked.on("error", (error) => resolve("code" in error ? String(error.code) : error.message));
     asked.end(what.body);
@@ -88,7 +92,10 @@ describe("HTTPS", () => {
   it("serves whoever trusts its signer, and nobody is served who does not", async () => {
     server = await serverOf(fakeMember(), { tls: readTls(filesOf("one")) });
     expect(server.url).toMatch(/^https:/);
-    expect(await askOver(server.port, authority.ca)).toEqual({ status: 200, certificate: "one" });
+    expect(await askOver(server.port, authority.ca)).toMatchObject({
+      status: 200,
+      certificate: "one",
+    });
     expect(await askOver(server.port, stranger.ca)).toMatch(/VERIFY|ISSUER|CERT/);
     expect(await askOver(server.port, null)).toMatch(/VERIFY|ISSUER|CERT/);
   });
@@ -121,10 +128,27 @@ describe("HTTPS", () => {
     });
   });
 
+  it("logs browsers in with a cookie that no page without TLS can set or get", async () => {
+    const { port } = (server = await serverOf(fakeMember(), { tls: readTls(filesOf("one")) }));
+    const body = JSON.stringify({ token: ADMIN_TOKEN });
+    const asked = { method: "POST", path: "/v1/login", headers: JSON_HEADERS, body };
+    const { cookies } = (await askOver(port, authority.ca, undefined, asked)) as Shown;
+    expect(cookies).toEqual([
+      expect.stringMatching(
+        /^__Host-quorate_login_\d+=.* HttpOnly; SameSite=Strict; Path=\/; .*; Secure$/,
+      ),
+    ]);
+    const [cookie = ""] = cookies[0]?.split(";", 1) ?? [];
+    const reads = { path: "/v1/tokens", headers: { Cookie: cookie } };
+    expect(await askOver(port, authority.ca, undefined, reads)).toMatchObject({ status: 200 });
+    const bare = { path: "/v1/tokens", headers: { Cookie: cookie.replace("__Host-", "") } };
+    expect(await askOver(port, authority.ca, undefined, bare)).toMatchObject({ status: 401 });
+  });
+
   it("shows a renewed certificate to new connections", async () => {
     const { port } = (server = await serverOf(fakeMember(), { tls: readTls(filesOf("old")) }));
     server.renewTls(readTls(filesOf("new")));
-    expect(await askOver(port, authority.ca)).toEqual({ status: 200, certificate: "new" });
+    expect(await askOver(port, authority.ca)).toMatchObject({ status: 200, certificate: "new" });
   });
 });
 
