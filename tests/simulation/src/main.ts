@@ -115,6 +115,13 @@ async function runMany(
   const startedMs = performance.now();
   let toldMs = startedMs;
   const { print: _print, ...sent } = common;
+  // Who stops a long run still learns what was done.
+  const stopped = (): void => {
+    console.log(`stopped by hand\n${totals.inWords(performance.now() - startedMs)}`);
+    process.exit(failures.length === 0 ? 0 : 1);
+  };
+  process.once("SIGINT", stopped);
+  process.once("SIGTERM", stopped);
   await runSeeds(
     seeds,
     (seed) => ({ options: { ...sent, seed }, twice }),
