@@ -29,17 +29,19 @@ export class TokenRegistry {
 
   /** The port of the member whose public key is `key`. */
   tokensOf(key: string): Tokens {
+    const read: Tokens["read"] = (token, memberKeyOf) => {
+      const found = this.#signed.get(token);
+      if (found === undefined || memberKeyOf(found.claims.member) !== found.key) return null;
+      return found.claims;
+    };
     return {
       sign: (claims) => {
         const token = `token-${this.#signed.size + 1}`;
         this.#signed.set(token, { claims: { ...claims }, key });
         return token;
       },
-      read: (token, memberKeyOf) => {
-        const found = this.#signed.get(token);
-        if (found === undefined || memberKeyOf(found.claims.member) !== found.key) return null;
-        return found.claims;
-      },
+      read,
+      readSoon: (token, memberKeyOf) => Promise.resolve(read(token, memberKeyOf)),
       sessionMatches: (session, secret) => this.#secrets.get(session) === secret,
     };
   }

@@ -12,7 +12,7 @@ import {
   tokenPayload,
 } from "@quorate/protocol";
 import type { Tokens } from "../member/ports.ts";
-import { verify } from "./node-keys.ts";
+import { verify, verifySoon } from "./node-keys.ts";
 import { signerOf } from "./signer.ts";
 
 /** A client whose session is taken over brings its token twice within two seconds; a signature is dear to check. */
@@ -37,6 +37,19 @@ export function createMemberTokens(options: MemberTokensOptions): Tokens {
   const claimsBytes = Buffer.alloc(TOKEN_CHARACTERS_MAX);
   /** By token, with the key that it was found to be signed by. */
   const verified = new Map<string, string>();
+
+  /** What a token says and what is to be verified of it; null when it is none of this pool's. */
+  function look(token: string, memberKeyOf: (member: string) => string | null) {
+    const parts = tokenParts(token);
+    if (parts === null || parts.claims.pool !== options.pool()) return null;
+    // The key is the one in the member's record. `kid` is the token's own word and decides nothing.
+    const key = memberKeyOf(parts.claims.member);
+    if (key === null) return null;
+    const { claims, signature } = parts;
+    const signed = Buffer.from(parts.signingInput, "latin1");
+    return { claims, key, signed, signature, isVerified: verified.get(token) === key };
+  }
+
   return {
     sign(claims: TokenClaims): string {
       const text = tokenPayload(claims);
@@ -46,20 +59,20 @@ export function createMemberTokens(options: MemberTokensOptions): Tokens {
       return assembleToken(header + payload, sign(input.subarray(0, length)));
     },
     read(token, memberKeyOf): TokenClaims | null {
-      const parts = tokenParts(token);
-      if (parts === null || parts.claims.pool !== options.pool()) return null;
-      // The key is the one in the member's record. `kid` is the token's own word and decides nothing.
-      const key = memberKeyOf(parts.claims.member);
-      if (key === null) return null;
-      if (verified.get(token) === key) return parts.claims;
-      const signed = Buffer.from(parts.signingInput, "latin1");
-      if (!verify(key, signed, parts.signature)) return null;
+      const found = look(token, memberKeyOf);
+      if (found === null || found.isVerified) return found?.claims ?? null;
+      return verify(found.key, found.signed, found.signature) ? found.claims : null;
+    },
+    async readSoon(token, memberKeyOf): Promise<TokenClaims | null> {
+      const found = look(token, memberKeyOf);
+      if (found === null || found.isVerified) return found?.claims ?? null;
+      if (!(await verifySoon(found.key, found.signed, found.signature))) return null;
       if (verified.size >= VERIFIED_MAX) {
         const oldest = verified.keys().next();
         if (oldest.done !== true) verified.delete(oldest.value);
       }
-      verified.set(token, key);
-      return parts.claims;
+      verified.set(token, found.key);
+      return found.claims;
     },
     sessionMatches,
   };

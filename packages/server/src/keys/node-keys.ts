@@ -40,6 +40,22 @@ export function verify(publicKey: string, bytes: Uint8Array, signature: string):
   return key !== null && signatureBytes !== null && verifyBytes(null, bytes, key, signatureBytes);
 }
 
+/** The same on a thread of the pool: for many at once, of which none must hold up the event loop. */
+export function verifySoon(
+  publicKey: string,
+  bytes: Uint8Array,
+  signature: string,
+): Promise<boolean> {
+  const key = keyObjectOf(publicKey);
+  const signatureBytes = parseSignature(signature);
+  if (key === null || signatureBytes === null) return Promise.resolve(false);
+  return new Promise((resolve) => {
+    verifyBytes(null, bytes, key, signatureBytes, (error, isGood) => {
+      resolve(error === null && isGood);
+    });
+  });
+}
+
 function keyObjectOf(publicKey: string): KeyObject | null {
   const known = cached.get(publicKey);
   if (known !== undefined) return known;

@@ -2,17 +2,18 @@ import { describe, expect, test } from "vitest";
 import { ConversionGate } from "./conversion-gate.ts";
 
 const FULL = 1_000;
+const LIFE_MS = 60_000;
 
 describe("the gate of conversions", () => {
   test("lets in whoever comes while few are under way", () => {
     const gate = new ConversionGate();
-    expect(gate.waitMs(FULL - 1, 0, 0)).toBeNull();
+    expect(gate.waitMs(FULL - 1, LIFE_MS, 0, 0)).toBeNull();
   });
 
   test("gives turns to the others, one after the other, at the speed of lately", () => {
     const gate = new ConversionGate();
     for (let nowMs = 1_000; nowMs <= 4_000; nowMs += 100) gate.settled(200, nowMs);
-    const turns = Array.from({ length: 2_001 }, () => gate.waitMs(FULL, 4_000, 0) ?? 0);
+    const turns = Array.from({ length: 2_001 }, () => gate.waitMs(FULL, LIFE_MS, 4_000, 0) ?? 0);
     expect(turns[0]).toBeLessThan(120);
     // 2,000 a second, so the two thousandth waits for a second.
     expect(turns[2_000]! - turns[0]!).toBeGreaterThan(900);
@@ -22,12 +23,12 @@ describe("the gate of conversions", () => {
   test("spreads those for whom no turn is left", () => {
     const gate = new ConversionGate();
     const waits = Array.from(
-      { length: 10_000 },
-      (_, i) => gate.waitMs(FULL, 0, (i % 10) / 10) ?? 0,
+      { length: 40_000 },
+      (_, i) => gate.waitMs(FULL, LIFE_MS, 0, (i % 10) / 10) ?? 0,
     );
-    expect(Math.max(...waits)).toBeLessThanOrEqual(5_000);
-    const late = waits.slice(5_000);
-    expect(Math.min(...late)).toBeGreaterThanOrEqual(2_500);
+    expect(Math.max(...waits)).toBeLessThanOrEqual(LIFE_MS / 4);
+    const late = waits.slice(20_000);
+    expect(Math.min(...late)).toBeGreaterThanOrEqual(LIFE_MS / 8);
     expect(new Set(late).size).toBeGreaterThan(5);
   });
 });

@@ -8,10 +8,10 @@ import { CONFIRM_NONCE_MS } from "@quorate/core";
 /** Confirmations that are out, and sessions that wait for a write; a fraction of a second's work. */
 const UNDER_WAY_MAX = 1_000;
 const WINDOW_MS = 500;
-const PER_SECOND_MIN = 500;
+const PER_SECOND_MIN = 1_000;
 const WAIT_MS_MIN = 100;
-/** A sixth of the shortest life. */
-const WAIT_MS_MAX = 5_000;
+/** Of a life. Who comes at its heartbeat has two thirds of it left. */
+const WAIT_SHARE_MAX = 1 / 4;
 
 export class ConversionGate {
   private perSecond = PER_SECOND_MIN;
@@ -20,14 +20,15 @@ export class ConversionGate {
   private turnAtMs = 0;
 
   /** Null: come in. Else how long to stay away. */
-  waitMs(underWay: number, nowMs: number, random: number): number | null {
+  waitMs(underWay: number, lifeMs: number, nowMs: number, random: number): number | null {
     if (underWay < UNDER_WAY_MAX) return null;
     this.turnAtMs = Math.max(this.turnAtMs, nowMs + WAIT_MS_MIN) + 1_000 / this.perSecond;
     const waitMs = this.turnAtMs - nowMs;
-    if (waitMs <= WAIT_MS_MAX) return Math.ceil(waitMs);
+    const waitMsMax = lifeMs * WAIT_SHARE_MAX;
+    if (waitMs <= waitMsMax) return Math.ceil(waitMs);
     // All turns of that time are given away: spread over the second half of it.
-    this.turnAtMs = nowMs + WAIT_MS_MAX;
-    return Math.ceil(WAIT_MS_MAX * (0.5 + random / 2));
+    this.turnAtMs = nowMs + waitMsMax;
+    return Math.ceil(waitMsMax * (0.5 + random / 2));
   }
 
   /** Some were taken over. */

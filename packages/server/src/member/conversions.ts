@@ -14,6 +14,7 @@ import {
   epochIsOver,
   isFault,
   isRefusal,
+  LIFE_MS_DEFAULT,
   refuse,
   type Refusal,
   retiredOf,
@@ -90,8 +91,6 @@ export class Conversions {
   /** Hand-overs ordered and not answered, by member. */
   private readonly orders = new Map<string, number>();
   private readonly gate = new ConversionGate();
-  /** In batches that wait or are being written. */
-  private batched = 0;
   /** Hand-overs that this member was ordered lately, by session, oldest first. */
   private readonly taken = new Map<
     string,
@@ -123,12 +122,18 @@ export class Conversions {
     this.view = view;
   }
 
-  /** Null, or when to come back: asked before a token is looked at. Who was asked to confirm is let in. */
-  tooMany(): Refusal | null {
-    const { runtime } = this.member.ports;
+  /** Null, or when to come back: asked before a token is looked at. Whoever does confirm is let in. */
+  tooMany(
+    request: { readonly session: string; readonly confirm?: string; readonly feature?: string },
+    underWay: number,
+  ): Refusal | null {
+    const { session, confirm, feature } = request;
+    if (confirm !== undefined && this.nonces.get(session)?.nonce === confirm) return null;
     const nowMs = this.member.nowMs();
     this.forgetNonces(nowMs);
-    const waitMs = this.gate.waitMs(this.nonces.size + this.batched, nowMs, runtime.random());
+    const lifeMs = feature === undefined ? LIFE_MS_DEFAULT : this.seats.lifeMs(feature);
+    const random = this.member.ports.runtime.random();
+    const waitMs = this.gate.waitMs(this.nonces.size + underWay, lifeMs, nowMs, random);
     if (waitMs === null) return null;
     return refuse("busy", "this server takes over many sessions at the moment; come back", {
       retryAfterMs: waitMs,
@@ -437,7 +442,6 @@ export class Conversions {
     return new Promise((done) => {
       const batch = this.batches.get(conversion.feature) ?? [];
       batch.push({ conversion, session, olderEpoch, done });
-      this.batched += 1;
       this.batches.set(conversion.feature, batch);
       if (!this.writing.has(conversion.feature)) void this.writeBatches(conversion.feature);
     });
@@ -472,7 +476,6 @@ export class Conversions {
       if (gone !== null) each.done(gone);
     }
     const batch = waited.filter((each) => this.gone(each.session) === null);
-    this.batched -= waited.length - batch.length;
     if (batch.length === 0) return () => Promise.resolve();
     const epoch = this.lease.epoch;
     const nowMs = this.member.nowMs();
@@ -502,7 +505,6 @@ export class Conversions {
     for (const [index, each] of batch.entries()) {
       // Each answer costs a signature: the event loop gets a turn between a few of them.
       if (index > 0 && index % ANSWERS_A_TURN === 0) await this.member.pause(0);
-      this.batched -= 1;
       const gone = this.gone(each.session);
       const refusal = failed ?? this.lease.refusal() ?? gone;
       if (moved.has(each) && refusal === null && this.lease.epoch === epoch) {

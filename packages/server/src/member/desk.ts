@@ -314,10 +314,10 @@ export class Desk {
 
   private async convertUnknown(request: HeartbeatRequest): Promise<Answer> {
     if (request.token === undefined) return this.asNewRequest(request);
-    const tooMany = request.confirm === undefined ? this.conversions.tooMany() : null;
+    const tooMany = this.conversions.tooMany(request, this.entering.size);
     if (tooMany !== null) return tooMany;
-    const claims = this.readToken(request.token, request.session);
-    if (claims === null) return FOREIGN_TOKEN;
+    const claims = await this.member.ports.tokens.readSoon(request.token, this.keyOf);
+    if (claims?.session !== request.session) return FOREIGN_TOKEN;
     if (request.feature !== undefined && request.feature !== claims.feature) return MISMATCH;
     if (request.seats !== undefined && request.seats !== claims.seats) return MISMATCH;
     const record = this.member.memberRecord(claims.member);
@@ -346,11 +346,12 @@ export class Desk {
     );
   }
 
+  private readonly keyOf = (id: string): string | null => this.member.memberRecord(id)?.key ?? null;
+
   /** What a token says, if a server of this pool issued it for this session. */
   private readToken(token: string | undefined, session: string): TokenClaims | null {
     if (token === undefined) return null;
-    const keyOf = (id: string): string | null => this.member.memberRecord(id)?.key ?? null;
-    const claims = this.member.ports.tokens.read(token, keyOf);
+    const claims = this.member.ports.tokens.read(token, this.keyOf);
     return claims?.session === session ? claims : null;
   }
 

@@ -218,18 +218,20 @@ export class Pool {
   }
 
   private tokensOf(key: string): Tokens {
+    const read: Tokens["read"] = (token, memberKeyOf) => {
+      const found = this.signed.get(token);
+      return found !== undefined && memberKeyOf(found.claims.member) === found.key
+        ? found.claims
+        : null;
+    };
     return {
       sign: (claims) => {
         const token = `token ${this.signed.size + 1}`;
         this.signed.set(token, { claims: { ...claims }, key });
         return token;
       },
-      read: (token, memberKeyOf) => {
-        const found = this.signed.get(token);
-        return found !== undefined && memberKeyOf(found.claims.member) === found.key
-          ? found.claims
-          : null;
-      },
+      read,
+      readSoon: (token, memberKeyOf) => Promise.resolve(read(token, memberKeyOf)),
       sessionMatches: (session, secret) => secret === `secret of ${session}`,
     };
   }

@@ -27,6 +27,11 @@ export interface Tokens {
   sign(claims: TokenClaims): string;
   /** The claims if the token was signed by `memberKey` of this pool, else null. Expiry is not looked at. */
   read(token: string, memberKeyOf: (member: string) => string | null): TokenClaims | null;
+  /** The same, without holding the event loop for the signature. */
+  readSoon(
+    token: string,
+    memberKeyOf: (member: string) => string | null,
+  ): Promise<TokenClaims | null>;
   /** Whether `session` is the hash of `secret`. */
   sessionMatches(session: string, secret: string): boolean;
 }
