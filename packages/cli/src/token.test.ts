@@ -108,6 +108,26 @@ it("the list shows whose the tokens are and never the tokens", async () => {
   expect(again.stderr).toMatch(/there is a token "ana"/);
 });
 
+it("an administrator lists the ends of all servers' audit logs, and a viewer none", async () => {
+  const second = urls[1] ?? "";
+  const made = ["token", "create", "--role", "client", "--name", "at-the-second"];
+  expect((await quorate(...made, "--servers", second)).code).toBe(0);
+  const listed = await quorate("audit", "list", "--servers", `${urls.join()},http://127.0.0.1:9`);
+  expect(listed).toMatchObject({ code: 0 });
+  expect(listed.stderr).toMatch(/without those of http:\/\/127\.0\.0\.1:9/);
+  expect(listed.stdout).toMatch(/ a +admin-token-file +127\.0\.0\.1 +token-create +done /);
+  expect(listed.stdout).toMatch(/ b +admin-token-file .*token-create +done +.*at-the-second/);
+  const last = await quorate("audit", "list", "--servers", second, "--limit", "1", "--json");
+  expect(JSON.parse(last.stdout)).toMatchObject({
+    entries: [{ member: "b", what: "token-create", outcome: "done" }],
+    silent: [],
+  });
+  const { file } = await makeToken("viewer", "watcher");
+  const refused = await quorate("audit", "list", "--admin-token-file", file);
+  expect(refused).toMatchObject({ code: 1, stdout: "" });
+  expect((await quorate("audit", "list", "--servers", "http://127.0.0.1:9")).code).toBe(4);
+});
+
 it("the audit log of the server that was asked tells it all, and tells when somebody changed it", async () => {
   const data = join(root, "pool", "a");
   const shown = await quorate("audit", "show", "--data", data);

@@ -1,9 +1,27 @@
-/** `quorate audit`: who changed what at one server, from its data folder. The server may run meanwhile. */
+/**
+ * `quorate audit`: who changed what. `verify` and `show` read one server's data folder, where the server may run
+ * meanwhile; `list` asks all servers for the ends of theirs.
+ */
 import type { Command } from "commander";
-import type { AuditEntry } from "@quorate/protocol";
+import { AUDIT_PATH, type AuditAnswer, type AuditEntry } from "@quorate/protocol";
 import { checkAudit } from "@quorate/server/audit";
-import { Failure } from "../failure.ts";
+import { EXIT } from "../exit-codes.ts";
+import { Failure, tellWarnings } from "../failure.ts";
+import { whole } from "../option-values.ts";
 import { printJson, printTable } from "../print.ts";
+import { callServer, problemIn } from "../server-calls.ts";
+import { adminTokenFrom, serversFrom } from "../servers.ts";
+
+const LIMIT_DEFAULT = 50;
+const LIMIT_MAX = 1_000;
+const ANSWER_MS_MAX = 10_000;
+
+interface ListFlags {
+  readonly servers?: string;
+  readonly adminTokenFile?: string;
+  readonly limit: number;
+  readonly json?: boolean;
+}
 
 interface AuditFlags {
   readonly data: string;
@@ -50,4 +68,61 @@ export function auditCommand(program: Command): void {
       }
       if (problem !== null) throw new Failure(`the audit log is not whole: ${problem}`);
     });
+  audit
+    .command("list")
+    .description("print what was changed last, from all servers that answer (administrator)")
+    .option("--servers <urls>", "servers of the pool, with commas (default: QUORATE_SERVERS)")
+    .option(
+      "--admin-token-file <file>",
+      "file with an administrator's token (default: QUORATE_ADMIN_TOKEN_FILE)",
+    )
+    .option("--limit <n>", "how many lines of each server", whole(1, LIMIT_MAX), LIMIT_DEFAULT)
+    .option("--json", "print JSON")
+    .action(list);
+}
+
+/** Each server has its own log, and its own clock: the order over several is what their clocks say. */
+async function list(flags: ListFlags): Promise<void> {
+  const headers = { authorization: `Bearer ${adminTokenFrom(flags.adminTokenFile)}` };
+  const path = `${AUDIT_PATH}?limit=${flags.limit}`;
+  const rows: { member: string; entry: AuditEntry }[] = [];
+  const reasons: string[] = [];
+  let answers = 0;
+  const ask = async (url: string): Promise<void> => {
+    const answer = await callServer(url, path, { headers, timeoutMs: ANSWER_MS_MAX });
+    if ("silent" in answer) {
+      reasons.push(`${url} (${answer.silent})`);
+      return;
+    }
+    const problem = problemIn(answer);
+    if (problem !== null)
+      throw new Failure(`${url}: ${problem.detail}`, EXIT.failure, problem.code);
+    const { member, entries } = answer.body as AuditAnswer;
+    answers += 1;
+    rows.push(...entries.map((entry) => ({ member, entry })));
+  };
+  await Promise.all(serversFrom(flags.servers).map(ask));
+  if (answers === 0)
+    throw new Failure(`no server answered: ${reasons.join(", ")}`, EXIT.unreachable);
+  if (reasons.length > 0) tellWarnings([`without those of ${reasons.join(", ")}`]);
+  rows.sort((one, other) => Date.parse(one.entry.at) - Date.parse(other.entry.at));
+  if (flags.json === true) {
+    printJson({
+      entries: rows.map(({ member, entry }) => ({ member, ...entry })),
+      silent: reasons,
+    });
+    return;
+  }
+  printTable(
+    ["AT", "SERVER", "WHO", "FROM", "WHAT", "OUTCOME", "DETAILS"],
+    rows.map(({ member, entry }) => [
+      entry.at,
+      member,
+      entry.who,
+      entry.from,
+      entry.what,
+      entry.outcome,
+      JSON.stringify(entry.details),
+    ]),
+  );
 }
