@@ -7,7 +7,7 @@ const LIFE_MS = 60_000;
 describe("the gate of conversions", () => {
   test("lets in whoever comes while few are under way", () => {
     const gate = new ConversionGate();
-    expect(gate.waitMs(FULL - 1, LIFE_MS, 0, 0)).toBeNull();
+    expect(gate.waitMs(499, LIFE_MS, 0, 0)).toBeNull();
   });
 
   test("gives turns to the others, one after the other, at the speed of lately", () => {
@@ -18,6 +18,20 @@ describe("the gate of conversions", () => {
     // 2,000 a second, so the two thousandth waits for a second.
     expect(turns[2_000]! - turns[0]!).toBeGreaterThan(900);
     expect(turns[2_000]! - turns[0]!).toBeLessThan(1_100);
+  });
+
+  test("has no more under way than it serves in half a second", () => {
+    const gate = new ConversionGate();
+    for (let nowMs = 1_000; nowMs <= 4_000; nowMs += 100) gate.settled(40, nowMs);
+    expect(gate.waitMs(199, LIFE_MS, 4_000, 0)).toBeNull();
+    expect(gate.waitMs(201, LIFE_MS, 4_000, 0)).not.toBeNull();
+    // A lull before a rush says nothing of the speed.
+    gate.settled(1, 60_000);
+    gate.settled(1, 60_100);
+    expect(gate.waitMs(199, LIFE_MS, 60_200, 0)).toBeNull();
+    for (let nowMs = 61_000; nowMs <= 64_000; nowMs += 100) gate.settled(1, nowMs);
+    expect(gate.waitMs(99, LIFE_MS, 64_000, 0)).toBeNull();
+    expect(gate.waitMs(100, LIFE_MS, 64_000, 0)).not.toBeNull();
   });
 
   test("spreads those for whom no turn is left", () => {

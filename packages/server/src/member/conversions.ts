@@ -140,6 +140,11 @@ export class Conversions {
     });
   }
 
+  /** One that was let in has its answer, whatever that is: what the speed is measured by. */
+  answered(): void {
+    this.gate.settled(1, this.member.nowMs());
+  }
+
   /** The session, active at this member, or why not. `known` is its entry from an older epoch, if any. */
   async convert(asked: Conversion, known: Session | null): Promise<Session | Refusal> {
     const conversion = this.traced(asked);
@@ -524,7 +529,6 @@ export class Conversions {
         refusal ?? refuse("busy", "the seat could not be moved; try again", { retryAfterMs: 200 }),
       );
     }
-    this.gate.settled(batch.length, this.member.nowMs());
   }
 
   /** A release or a revocation may have come while the session was on its way. */

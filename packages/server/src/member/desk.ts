@@ -52,6 +52,8 @@ export class Desk {
   private servers: readonly string[] | null = null;
   /** Sessions being entered, so that a repeated message waits for the first instead of racing it. */
   private readonly entering = new Map<string, Promise<Answer>>();
+  /** Heartbeats of sessions that are not known, whose tokens are being looked at. */
+  private converting = 0;
 
   /** The place in the queue of sessions that wait, by session. */
   private readonly tickets = new Map<string, string>();
@@ -314,9 +316,19 @@ export class Desk {
 
   private async convertUnknown(request: HeartbeatRequest): Promise<Answer> {
     if (request.token === undefined) return this.asNewRequest(request);
-    const tooMany = this.conversions.tooMany(request, this.entering.size);
+    const tooMany = this.conversions.tooMany(request, this.converting);
     if (tooMany !== null) return tooMany;
-    const claims = await this.member.ports.tokens.readSoon(request.token, this.keyOf);
+    this.converting += 1;
+    try {
+      return await this.convertByToken(request, request.token);
+    } finally {
+      this.converting -= 1;
+      this.conversions.answered();
+    }
+  }
+
+  private async convertByToken(request: HeartbeatRequest, token: string): Promise<Answer> {
+    const claims = await this.member.ports.tokens.readSoon(token, this.keyOf);
     if (claims?.session !== request.session) return FOREIGN_TOKEN;
     if (request.feature !== undefined && request.feature !== claims.feature) return MISMATCH;
     if (request.seats !== undefined && request.seats !== claims.seats) return MISMATCH;
