@@ -144,7 +144,8 @@ export class ProtocolOracles {
         journaled.seats = entry.seats;
         journaled.feature = entry.feature;
         // A hand-made message without a number counts as the newest, also after a release.
-        if (entry.n < 0) journaled.releasedN = -1;
+        // A newer message takes the session up again, as those do who share one by mistake.
+        if (entry.n < 0 || entry.n > journaled.releasedN) journaled.releasedN = -1;
         else if (entry.n < journaled.releasedN && this.#isBuried(journaled)) {
           this.#world.violated(
             "released",

@@ -13,7 +13,12 @@ export type { TokenClaims } from "@quorate/protocol";
 import { Member } from "../../../packages/server/src/member/member.ts";
 import { Seats } from "../../../packages/server/src/member/seats.ts";
 export { Member };
+export type { PeerAnswer, PeerCall } from "../../../packages/server/src/member/peer-calls.ts";
 export { NOT_REACHED } from "../../../packages/server/src/member/peer-calls.ts";
+export {
+  createReplayWindow,
+  type ReplayWindow,
+} from "../../../packages/server/src/http/peer-envelope.ts";
 export { JournalFailedError } from "../../../packages/server/src/journal/journal.ts";
 
 /** Seats that a member takes for unused at this moment. Only an oracle may look into a member like this. */

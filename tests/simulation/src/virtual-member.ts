@@ -3,13 +3,17 @@
  * a service manager that starts it again.
  */
 import type { Answer } from "@quorate/protocol";
-import { isRefusal, type Refusal } from "@quorate/core";
+import { isRefusal, refuse, type Refusal } from "@quorate/core";
 import {
+  createReplayWindow,
   NOT_REACHED,
   Member,
   type MemberApi,
   type MemberOptions,
   type MemberPorts,
+  type PeerAnswer,
+  type PeerCall,
+  type ReplayWindow,
   unusedAt,
 } from "./server-parts.ts";
 import type { LicenseFile, TokenRegistry } from "./fake-tokens.ts";
@@ -31,12 +35,17 @@ export interface PoolWorld {
   readonly story: Story;
   readonly leaseMs: number;
   readonly restartMsMax: number;
-  hostAt(url: string): Host<MemberApi> | null;
+  hostAt(url: string): Host<VirtualApi> | null;
   /** Wraps the ports of a member: the place where a test plants a bug. */
   readonly plant: (ports: MemberPorts) => MemberPorts;
 }
 
-export class VirtualMember implements Host<MemberApi> {
+/** What a member answers, and how it hears other members: as its HTTP layer does, no call twice. */
+export interface VirtualApi extends MemberApi {
+  hear(from: string, sequence: number, call: PeerCall): Promise<PeerAnswer>;
+}
+
+export class VirtualMember implements Host<VirtualApi> {
   readonly id: string;
   readonly url: string;
   readonly machine: string;
@@ -49,9 +58,11 @@ export class VirtualMember implements Host<MemberApi> {
   #run: {
     readonly process: VirtualProcess;
     readonly member: Member;
-    readonly api: MemberApi;
+    readonly api: VirtualApi;
   } | null = null;
   #runs = 0;
+  /** Of its calls to other members; it grows over restarts. */
+  #sequence = 0;
   crashes = 0;
   /** True time of the last start. */
   startedMs = 0;
@@ -80,7 +91,7 @@ export class VirtualMember implements Host<MemberApi> {
     this.#random = random;
   }
 
-  listening(): { readonly process: VirtualProcess; readonly api: MemberApi } | null {
+  listening(): { readonly process: VirtualProcess; readonly api: VirtualApi } | null {
     return this.#run;
   }
 
@@ -159,10 +170,12 @@ export class VirtualMember implements Host<MemberApi> {
         peers: {
           call: (url, _to, call, deadlineMs) => {
             const sent = copyOf(call);
+            this.#sequence += 1;
+            const sequence = this.#sequence;
             return this.#world.network.call(
               process,
               this.#world.hostAt(url),
-              (api) => api.peer(this.id, copyOf(sent)),
+              (api) => api.hear(this.id, sequence, copyOf(sent)),
               deadlineMs,
               NOT_REACHED,
             );
@@ -227,8 +240,9 @@ export class VirtualMember implements Host<MemberApi> {
   }
 
   /** What others reach: the same calls, with the oracles looking at every positive answer. */
-  #watched(member: Member, process: VirtualProcess): MemberApi {
+  #watched(member: Member, process: VirtualProcess): VirtualApi {
     const { oracles, protocol } = this.#world;
+    const windows = new Map<string, ReplayWindow>();
     const look = (answer: Answer): Answer => {
       if (process.isAlive() && !isRefusal(answer)) {
         oracles.answered(this.id, answer);
@@ -272,6 +286,11 @@ export class VirtualMember implements Host<MemberApi> {
       remove: (id) => member.remove(id),
       rebuild: () => member.rebuild(),
       peer: (from, call) => member.peer(from, call),
+      hear: (from, sequence, call) => {
+        const window = windows.get(from) ?? createReplayWindow();
+        windows.set(from, window);
+        return window.take(call.epoch, sequence) ? member.peer(from, call) : SEEN_BEFORE;
+      },
       memberKey: (id) => member.memberKey(id),
       subscribe: (listener) => member.subscribe(listener),
       stop: () => member.stop(),
@@ -287,6 +306,10 @@ function keyOf(id: string): string {
   return `ed25519:${id}`;
 }
 
+const SEEN_BEFORE: Promise<PeerAnswer> = Promise.resolve({
+  ok: false,
+  refusal: refuse("forbidden", "This call was seen before."),
+});
 /** How a member begins to say that it takes nothing from its journal. */
 const DISTRUST = "the journal is not the one";
 const EXIT_INTERNAL = 1;

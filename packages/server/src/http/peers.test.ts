@@ -45,6 +45,7 @@ const CALLS: PeerCall[] = [
     n: 4,
     seats: 1,
     feature: "cad",
+    memberEpoch: 2,
   },
   { kind: "pass-on", epoch: 3, term: 1, what: "release", body: { session: "s" } },
 ];

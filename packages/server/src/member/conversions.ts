@@ -9,6 +9,7 @@
  * BEFORE the record is written, and answered when the write is settled.
  */
 import {
+  type AllocationEntry,
   CONFIRM_NONCE_MS,
   convert,
   epochIsOver,
@@ -63,6 +64,7 @@ interface HandOverOrder {
   readonly seats: number;
   readonly feature: string;
   readonly term: number;
+  readonly memberEpoch: number;
 }
 
 interface FreeWant {
@@ -75,9 +77,6 @@ const BUSY = refuse("busy", "the session is being granted; try again", { retryAf
 const RETRY_MS_MAX = 1_000;
 const NONCES_MAX = 100_000;
 const ORDERS_MAX = 4;
-/** Longer than a leader waits for an answer; later copies are told by their `n`. */
-const ORDER_KEPT_MS = 5_000;
-const ORDERS_KEPT_MAX = 1_024;
 const ANSWERS_A_TURN = 32;
 /** Moved by one write: a few milliseconds of work for the event loop. */
 const BATCH_MAX = 500;
@@ -91,17 +90,6 @@ export class Conversions {
   /** Hand-overs ordered and not answered, by member. */
   private readonly orders = new Map<string, number>();
   private readonly gate = new ConversionGate();
-  /** Hand-overs that this member was ordered lately, by session, oldest first. */
-  private readonly taken = new Map<
-    string,
-    {
-      readonly from: string;
-      readonly n: number | null;
-      readonly term: number;
-      readonly answer: Promise<Refusal | null>;
-      readonly untilMs: number;
-    }
-  >();
 
   private readonly member: MemberContext;
   private readonly lease: LeaseKeeper;
@@ -610,7 +598,7 @@ export class Conversions {
     }
     this.orders.set(member, orders + 1);
     try {
-      return await this.orderHandOver(conversion, url, leader.term, entry.lifeMs);
+      return await this.orderHandOver(conversion, url, leader.term, entry);
     } finally {
       this.orders.set(member, (this.orders.get(member) ?? 1) - 1);
     }
@@ -620,7 +608,7 @@ export class Conversions {
     conversion: Conversion,
     url: string,
     term: number,
-    lifeMs: number,
+    { lifeMs, epoch: memberEpoch }: AllocationEntry,
   ): Promise<Session | Refusal | null> {
     const { member, feature, seats } = conversion;
     const { epoch } = this.lease;
@@ -637,6 +625,7 @@ export class Conversions {
         n: conversion.n ?? null,
         seats,
         feature,
+        memberEpoch,
         epoch: this.lease.epoch,
         term,
       },
@@ -658,8 +647,10 @@ export class Conversions {
       return session;
     }
     // Without an answer the seat may have come, or may still come, while its client believes in the old
-    // authorization: it is held. Only a clear "no" says that no seat is on its way.
-    if (answer !== null && !answer.ok) session.heldUntilMs = 0;
+    // authorization: it is held. Only a clear "no" says that no seat is on its way; that a copy of the order is not
+    // taken twice is none.
+    const saysNo = answer !== null && !answer.ok && answer.refusal.refused !== "forbidden";
+    if (saysNo) session.heldUntilMs = 0;
     await this.seats.end(session, "superseded");
     if (refusal !== null) return refusal;
     if (answer !== null && !answer.ok && isRefusal(answer.refusal)) {
@@ -670,32 +661,8 @@ export class Conversions {
     return null;
   }
 
-  /**
-   * This member's side of a hand-over. A copy of an order gets the answer of the first: a "no" of its own would
-   * tell the leader that no seat is on its way.
-   */
-  handOver(
-    from: string,
-    call: HandOverOrder,
-    moveRecord: (session: Session, leaderEpoch: number) => Promise<boolean>,
-  ): Promise<Refusal | null> {
-    const nowMs = this.member.nowMs();
-    for (const [session, { untilMs }] of this.taken) {
-      if (untilMs > nowMs && this.taken.size < ORDERS_KEPT_MAX) break;
-      this.taken.delete(session);
-    }
-    const before = this.taken.get(call.session);
-    if (before?.from === from && before.n === call.n && before.term === call.term) {
-      return before.answer;
-    }
-    const answer = this.handOverOnce(from, call, moveRecord);
-    const { n, term } = call;
-    this.taken.delete(call.session);
-    this.taken.set(call.session, { from, n, term, answer, untilMs: nowMs + ORDER_KEPT_MS });
-    return answer;
-  }
-
-  private async handOverOnce(
+  /** This member's side of a hand-over. */
+  async handOver(
     from: string,
     call: HandOverOrder,
     moveRecord: (session: Session, leaderEpoch: number) => Promise<boolean>,
@@ -705,6 +672,10 @@ export class Conversions {
     const leader = this.lease.leader();
     if (leader === null || leader.member !== from || leader.term !== call.term) {
       return refuse("not-leader", "the order does not come from the leader");
+    }
+    // One of before this member died or was retired comes too late: its leader has given it up.
+    if (call.memberEpoch !== this.lease.epoch) {
+      return refuse("busy", "the order is for an epoch of this server that is over");
     }
     if (this.member.ledger.isBuried(call.session)) {
       if (this.member.ledger.numberVerdict(call.session, call.n ?? undefined) === "released") {
@@ -719,8 +690,6 @@ export class Conversions {
     if (call.n !== null && call.n <= session.n) {
       return refuse("busy", "this server has seen a newer message of the session");
     }
-    // It is a message of the session: a late copy of it is older from now on.
-    session.n = call.n ?? session.n;
     if (
       session.state !== "active" ||
       this.member.ledger.accountOf(session).epoch !== this.lease.epoch

@@ -35,6 +35,8 @@ export type PeerCall = { readonly epoch: number; readonly term: number } & (
       readonly n: number | null;
       readonly seats: number;
       readonly feature: string;
+      /** The epoch of the called member that the order is for. */
+      readonly memberEpoch: number;
     }
   | {
       readonly kind: "pass-on";

@@ -1,4 +1,5 @@
 /** Messages that meet each other in the middle of a grant, a conversion or a hand-over. */
+import { refuse } from "@quorate/core";
 import type { Answer } from "@quorate/protocol";
 import { describe, expect, test } from "vitest";
 import { MemoryJournal } from "../journal/memory-journal.ts";
@@ -237,22 +238,37 @@ describe("while a session is handed over", () => {
     expect(await pool.client("s2").checkout("bob")).toMatchObject({ refused: "no-seats" });
   });
 
-  test("a copy of the order gets the answer of the first", async () => {
+  test("a copy of the order that is not taken twice says nothing of the first", async () => {
     const pool = await Pool.of(ALL, { seats: 1, allTo: "bob" });
     const client = pool.client("s1");
     await client.checkout("bob");
     const { member } = pool.process("bob");
     const peer = member.peer.bind(member);
-    let copies = 0;
     member.peer = (from, call) => {
       if (call.kind !== "hand-over") return peer(from, call);
       void peer(from, call);
-      copies += 1;
-      return peer(from, call);
+      return Promise.resolve({ ok: false, refusal: refuse("forbidden", "it was seen before") });
     };
-    expect(await client.heartbeat("ada")).toMatchObject({ member: "ada", converted: true });
-    expect(copies).toBe(1);
+    await client.heartbeat("ada");
+    await pool.time.pass(1_000);
     expect(pool.record().allocated["ada"]?.seats).toBe(1);
+    expect(await pool.client("s2").checkout("ada")).toMatchObject({ refused: "no-seats" });
+    expect(await client.convert("ada")).toMatchObject({ member: "ada" });
+  });
+
+  test("an order of before the member died comes too late", async () => {
+    const pool = await Pool.of(ALL, { seats: 1, allTo: "bob" });
+    const client = pool.client("s1");
+    await client.checkout("bob");
+    pool.kill("bob");
+    pool.start("bob");
+    await pool.ready(["bob"]);
+    const order = { session: "s1", n: 5, seats: 1, feature: "cad", epoch: 1, term: 1 } as const;
+    const late = { kind: "hand-over", ...order, memberEpoch: 1 } as const;
+    expect(await pool.time.outcome(pool.member("bob").peer("ada", late))).toMatchObject({
+      ok: false,
+    });
+    expect(await client.heartbeat("bob")).toMatchObject({ member: "bob" });
   });
 
   test("a revocation goes along with it", async () => {
