@@ -226,6 +226,7 @@ describe("the page Sessions", () => {
     await dialog.waitFor({ state: "detached" });
     expect(await button.evaluate((element) => document.activeElement === element)).toBe(true);
     await page.keyboard.press("Enter");
+    await dialog.waitFor();
     await page.keyboard.type("left for the day");
     await page.keyboard.press("Tab");
     await page.keyboard.type("not-the-token");

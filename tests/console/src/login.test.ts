@@ -45,6 +45,8 @@ test("a viewer logs in, reads everything, changes nothing, goes on with another 
   await page.getByText("All well: 3 of 3 servers up").waitFor();
   await page.getByText("vera viewer").waitFor();
   await page.getByText(/^live from a$/).waitFor();
+  // Who hears the page hears where the form went.
+  expect(await page.evaluate(() => document.activeElement?.textContent)).toBe("Pool");
   await pool.take("cad", "anna", "design-01");
 
   // After a reload it is still known, and no script can find out why.

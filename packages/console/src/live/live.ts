@@ -24,6 +24,8 @@ const FEATURES_EVERY_MS = 2_000;
 const FEATURES_SOON_MS = 400;
 /** What was told once is not told again: by a stream, and by the list of what was before it. */
 const EVENTS_KNOWN_MAX = 2_000;
+/** A login that ended by itself is noticed within this, before somebody wants to change something. */
+const LOGIN_EVERY_MS = 60_000;
 /** The servers' memories come within this, and are shown at once: lines that push each other down are hard to read. */
 const PAST_TOGETHER_MS = 400;
 /** Nobody looks at a hidden page, but its chart goes on; and where a login is needed it is the reader's turn. */
@@ -62,6 +64,7 @@ export class Live {
   #licenseSequence: number | null = null;
   #featuresTimer: number | null = null;
   #featuresAtMs = -Infinity;
+  #loginAtMs = performance.now();
   readonly #knownEvents = new Set<string>();
   readonly #past: Happening[] = [];
   #pastTimer: number | null = null;
@@ -112,6 +115,11 @@ export class Live {
 
   async #pollPool(): Promise<void> {
     await this.#lookAtPool();
+    if (performance.now() - this.#loginAtMs >= LOGIN_EVERY_MS) {
+      this.#loginAtMs = performance.now();
+      // Not waited for: a server that hangs must not hold up the looks at the pool.
+      void Promise.all(this.calls.logins.urls().map((url) => this.calls.askLogin(url)));
+    }
     const isClosed = this.#snapshot.link.state === "closed";
     const slower = document.hidden || isClosed ? HIDDEN_FACTOR : 1;
     if (performance.now() - this.#featuresAtMs >= FEATURES_EVERY_MS * slower) {

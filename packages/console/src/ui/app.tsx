@@ -43,12 +43,12 @@ export function App({ live, loginRefused }: AppProps) {
   useEffect(() => {
     document.title = `${isClosed ? "Log in" : TITLES[page]} · ${name ?? "Quorate"}`;
   }, [page, name, isClosed]);
-  const [shown, setShown] = useState(page);
+  const isFirst = useRef(true);
   useEffect(() => {
-    // A reader who follows a link hears the new page; the first page takes nobody's focus.
-    if (shown !== page) heading.current?.focus();
-    setShown(page);
-  }, [page]);
+    // A reader who follows a link, logs in or out hears the new page; the first page takes nobody's focus.
+    if (!isFirst.current) heading.current?.focus();
+    isFirst.current = false;
+  }, [page, isClosed]);
 
   return (
     <>
