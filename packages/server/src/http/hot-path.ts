@@ -49,7 +49,7 @@ export interface HotPathOptions {
 }
 
 /** Read by Node's parser or in the quick lane. */
-export type SessionRequest = IncomingMessage | QuickRequest;
+type SessionRequest = IncomingMessage | QuickRequest;
 
 /** False when the request is none of the three: nothing was done with it then. */
 export type HotPath = (request: SessionRequest, response: Reply) => boolean;
