@@ -63,16 +63,23 @@ export async function searchAll(
 ): Promise<number> {
   const mutants = MUTANTS.filter(({ name }) => only === null || only.includes(name));
   const found = new Map<string, Found | null>();
-  const waiting = [...mutants];
-  const work = async (): Promise<void> => {
-    for (let mutant = waiting.shift(); mutant !== undefined; mutant = waiting.shift()) {
-      const result = await search(mutant, options);
-      found.set(mutant.name, result);
-      const words = result === null ? "NOT FOUND" : `seed ${result.seed}, ${result.violation}`;
-      print(`${found.size}/${mutants.length} ${mutant.name}: ${words}`);
-    }
-  };
-  await Promise.all(Array.from({ length: availableParallelism() }, work));
+  // In rounds, so that those that need few seeds are known early.
+  let from = options.from;
+  for (const round of [...ROUNDS, options.seeds]) {
+    const seeds = Math.min(round, options.seeds) - (from - options.from);
+    if (seeds <= 0) break;
+    const waiting = mutants.filter(({ name }) => (found.get(name) ?? null) === null);
+    const work = async (): Promise<void> => {
+      for (let mutant = waiting.shift(); mutant !== undefined; mutant = waiting.shift()) {
+        const result = await search(mutant, { ...options, from, seeds });
+        found.set(mutant.name, result);
+        const words = result === null ? "not found" : `seed ${result.seed}, ${result.violation}`;
+        print(`seeds ${from} to ${from + seeds - 1}, ${mutant.name}: ${words}`);
+      }
+    };
+    await Promise.all(Array.from({ length: availableParallelism() }, work));
+    from += seeds;
+  }
   print(tableOf(mutants, found, options));
   return [...found.values()].filter((each) => each === null).length;
 }
@@ -95,6 +102,7 @@ function tableOf(
   ].join("\n");
 }
 
+const ROUNDS = [4, 20, 100, 500] as const;
 const MAIN = fileURLToPath(new URL("../src/main.ts", import.meta.url));
 const FOUND = /: found by seed (\d+): (.*)$/m;
 /** What a violation begins with, unless it compares the lists at the end. */

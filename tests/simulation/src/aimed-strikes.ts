@@ -143,26 +143,39 @@ export function returnToWeakStore(
 }
 
 /**
- * Checkouts are granted unheard at one member and heard at others; then the others die and their clients go to that
- * one, while copies of the messages that drop the duplicates are still under way to it.
+ * Checkouts are granted unheard at one member and heard at others, and copies of the messages that drop the
+ * duplicates come late. Meanwhile some clients, and that member, are cut from the others: so they go on at that
+ * one, on seats that are not held. Then they are cut off from everybody and believe to their end.
  */
 export function dropLate(world: AimedWorld, random: Random, member: VirtualMember): number {
   const { network, scheduler, story, lifeMs, leaseMs, isActive } = world;
-  const ms = CHECKOUT_TIMEOUT_MS + random.between(0.5, 1.5) * leaseMs;
+  const ms = CHECKOUT_TIMEOUT_MS + random.between(1, 3) * leaseMs;
   lead(world, member.id);
   for (const { machine } of world.clients) network.cut(member.machine, machine.name, ms);
-  Object.assign(network.weather, { duplicateShare: 0.6, duplicateLateMsMax: 0.8 * lifeMs });
+  Object.assign(network.weather, { duplicateShare: 0.6, duplicateLateMsMax: 0.9 * lifeMs });
   story.tell("aim", `no client hears ${member.id} for ${ms} ms`);
-  scheduler.after(ms, () => {
-    if (!isActive()) return;
-    for (const other of random.shuffled(world.members.filter((each) => each !== member))) {
-      if (random.chance(0.7)) {
-        other.crash();
-        break;
-      }
+  const others = world.members.filter((each) => each !== member);
+  const cut = (name: string, from: readonly VirtualMember[], forMs: number): void => {
+    for (const { machine } of from) {
+      network.cut(name, machine, forMs);
+      network.cut(machine, name, forMs);
     }
+  };
+  // The next heartbeat, a third of a life later, drops the duplicate; the one after that finds no server.
+  const awayMs = ms + random.between(0.35, 0.6) * lifeMs;
+  scheduler.after(awayMs, () => {
+    if (!isActive()) return;
+    cut(member.machine, others, 1.5 * lifeMs);
+    for (const { machine } of world.clients) {
+      if (!random.chance(0.4)) continue;
+      cut(machine.name, others, 1.5 * lifeMs);
+      scheduler.after(random.between(0.25, 0.65) * lifeMs, () => {
+        if (isActive()) cut(machine.name, [member], 1.2 * lifeMs);
+      });
+    }
+    story.tell("aim", `clients and ${member.id} are cut from the others`);
   });
-  return ms + random.between(0.5, 1) * lifeMs;
+  return awayMs + 1.8 * lifeMs;
 }
 
 /** Of one member's heartbeats some are handled, but no client hears of them before it is cut off for good. */

@@ -269,10 +269,10 @@ const AIMS: readonly Aim[] = [
     profile: (random, leaseMs) => {
       const lifeMs = random.pick([6, 10]) * leaseMs;
       const usual = scarce(random, lifeMs);
-      const seats = Math.round(random.between(1.2, 2) * (usual.clients ?? 1));
-      const features = [{ name: "cad", seats }];
-      const times = { holdMs: 1.5 * lifeMs, idleMs: 0.3 * lifeMs, restartMsMax: lifeMs };
-      return { ...usual, ...times, features, steadyClients: random.chance(0.8) };
+      const clients = random.whole(4, 8);
+      const features = [{ name: "cad", seats: 3 * clients }];
+      const times = { holdMs: 2 * lifeMs, idleMs: 0.2 * lifeMs, restartMsMax: lifeMs };
+      return { ...usual, ...times, clients, features, steadyClients: random.chance(0.8) };
     },
     strike: (world, random) => {
       const ms = dropLate(world, random, random.pick(world.members));
