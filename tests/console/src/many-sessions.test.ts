@@ -1,7 +1,12 @@
 /** 100,000 sessions in the browser, from the real HTTP layer over a member that makes them up. */
 import { afterAll, beforeAll, expect, test } from "vitest";
 import type { Page } from "playwright-core";
-import type { AuthorizationRow, AuthorizationsPage, UsageSeriesAnswer } from "@quorate/protocol";
+import type {
+  AuthorizationRow,
+  AuthorizationsPage,
+  PoolAnswer,
+  UsageSeriesAnswer,
+} from "@quorate/protocol";
 import { fakeMember, serverOf } from "../../../packages/server/src/http/fake-member.ts";
 import { RowsPage } from "../../../packages/server/src/member/rows-page.ts";
 import { waitFor } from "../../e2e/src/wait.ts";
@@ -16,23 +21,24 @@ const ANSWER_MS_MAX = 400;
 const INSECURE = "other machines reach this server without TLS (--insecure)";
 
 let server: Awaited<ReturnType<typeof serverOf>>;
+let neighbour: typeof server;
 let browser: Browser;
 let page: Page;
 
 beforeAll(async () => {
   buildConsole();
   const rows = Array.from({ length: ROWS }, (_, index) => row(index));
-  const pool = fakeMember().pool();
   const member = fakeMember({
     authorizations: async (query): Promise<AuthorizationsPage> => {
       const found = new RowsPage(query);
       for (const each of rows) found.take(each);
       return { ...found.finish(), found: found.found, total: found.total, missing: [] };
     },
-    pool: () => ({ ...pool, alarms: [INSECURE] }),
+    pool: () => poolSeenBy("a", []),
     usageSeries: async ({ from = "", stepMs = 1 }) => monthOf(from, stepMs),
   });
   server = await serverOf(member, { consoleFolder: CONSOLE_FOLDER });
+  neighbour = await serverOf(fakeMember({ pool: () => poolSeenBy("b", [INSECURE]) }));
   browser = await Browser.launch();
   page = await browser.page();
 }, 60_000);
@@ -40,6 +46,7 @@ beforeAll(async () => {
 afterAll(async () => {
   await browser?.close();
   await server?.close();
+  await neighbour?.close();
 });
 
 test("100,000 sessions are searched, ordered and scrolled through without lag", async () => {
@@ -78,10 +85,21 @@ test("100,000 sessions are searched, ordered and scrolled through without lag", 
   expect(browser.complaints).toEqual([]);
 });
 
-test("the console says that a server is reached without TLS", async () => {
+test("the console says that a server is reached without TLS, also if it is another one", async () => {
   await page.goto(`${server.url}/#/pool`);
-  await page.getByRole("region", { name: "Alarms" }).getByText(INSECURE).waitFor();
+  await page.getByRole("region", { name: "Alarms" }).getByText(`b: ${INSECURE}`).waitFor();
 });
+
+function poolSeenBy(self: string, alarms: readonly string[]): PoolAnswer {
+  const pool = fakeMember().pool();
+  const [member] = pool.members;
+  if (member === undefined) throw new Error("it is a member");
+  const members = [
+    { ...member, id: "a", url: server?.url ?? "" },
+    { ...member, id: "b", url: neighbour?.url ?? "" },
+  ];
+  return { ...pool, self, members, alarms };
+}
 
 test("a month of steps is drawn with its averages, the seats, and where requests were denied", async () => {
   await page.goto(`${server.url}/#/features`);

@@ -12,6 +12,7 @@ import type {
 import { addHappenings, happeningOf, happeningsBetween } from "../model/happenings.ts";
 import type { Happening } from "../model/happenings.ts";
 import { withLastKnown } from "../model/last-known.ts";
+import { withAlarmsOfAll } from "../model/pool-alarms.ts";
 import { addSample } from "../model/usage.ts";
 import type { Usage } from "../model/usage.ts";
 import { MemberStreams } from "./member-streams.ts";
@@ -24,6 +25,8 @@ const FEATURES_EVERY_MS = 2_000;
 const FEATURES_SOON_MS = 400;
 /** What was told once is not told again: by a stream, and by the list of what was before it. */
 const EVENTS_KNOWN_MAX = 2_000;
+/** A server tells its own alarms alone. */
+const ALARMS_EVERY_MS = 5_000;
 /** A login that ended by itself is noticed within this, before somebody wants to change something. */
 const LOGIN_EVERY_MS = 60_000;
 /** The servers' memories come within this, and are shown at once: lines that push each other down are hard to read. */
@@ -64,6 +67,8 @@ export class Live {
   #licenseSequence: number | null = null;
   #featuresTimer: number | null = null;
   #featuresAtMs = -Infinity;
+  #alarmsAtMs = -Infinity;
+  #othersAlarms: readonly PoolAnswer[] = [];
   #loginAtMs = performance.now();
   readonly #knownEvents = new Set<string>();
   readonly #past: Happening[] = [];
@@ -115,6 +120,10 @@ export class Live {
 
   async #pollPool(): Promise<void> {
     await this.#lookAtPool();
+    if (performance.now() - this.#alarmsAtMs >= ALARMS_EVERY_MS) {
+      this.#alarmsAtMs = performance.now();
+      void this.#lookAtOthersAlarms();
+    }
     if (performance.now() - this.#loginAtMs >= LOGIN_EVERY_MS) {
       this.#loginAtMs = performance.now();
       // Not waited for: a server that hangs must not hold up the looks at the pool.
@@ -147,7 +156,8 @@ export class Live {
     return better;
   }
 
-  #takePool({ value: pool, from }: Read<PoolAnswer>): void {
+  #takePool({ value, from }: Read<PoolAnswer>): void {
+    const pool = withAlarmsOfAll(value, this.#othersAlarms);
     const before = this.#snapshot.pool;
     const nowMs = Date.now();
     this.calls.know(pool, from);
@@ -194,6 +204,12 @@ export class Live {
     const url = this.calls.current;
     if (closed) this.#streams.keep([]);
     this.#change({ link: { ...link, state: closed ? "closed" : "lost", url } });
+  }
+
+  async #lookAtOthersAlarms(): Promise<void> {
+    if (this.#snapshot.pool === null) return;
+    const others = await this.calls.readOthers<PoolAnswer>("/v1/pool");
+    this.#othersAlarms = others.map(({ value }) => value);
   }
 
   async #lookAtFeatures(): Promise<void> {

@@ -64,8 +64,8 @@ export function FeaturesPage({ calls, snapshot, chosen }: FeaturesPageProps) {
               <th scope="col" class="number">
                 Denied
               </th>
-              <th scope="col" class="number">
-                Peak
+              <th scope="col" class="number" title="Since you opened this page">
+                Peak<span class="unseen"> since you opened this page</span>
               </th>
               <th scope="col">Term</th>
             </tr>

@@ -30,6 +30,7 @@ export function SessionsPage({ live, snapshot, query }: SessionsPageProps) {
   const feature = query.get("feature") ?? "";
   const view: View = query.get("view") === "denied" ? "denied" : "held";
   const [search, setSearch] = useState("");
+  const searched = useSettled(search);
   const names = snapshot.features?.features.map((each) => each.name) ?? [];
   const go = (change: { readonly feature?: string; readonly view?: View }): void => {
     const asked = new URLSearchParams();
@@ -72,9 +73,9 @@ export function SessionsPage({ live, snapshot, query }: SessionsPageProps) {
         />
       </div>
       {view === "held" ? (
-        <Held live={live} snapshot={snapshot} search={search} feature={feature} />
+        <Held live={live} snapshot={snapshot} search={searched} feature={feature} />
       ) : (
-        <Denials live={live} user={search.trim()} feature={feature} />
+        <Denials live={live} user={searched.trim()} feature={feature} />
       )}
     </div>
   );
@@ -97,10 +98,9 @@ function Held({ live, snapshot, search, feature }: HeldProps) {
     sessions.current = made;
     return () => made.stop();
   }, [live]);
-  const searched = useSettled(search);
   useEffect(
-    () => void sessions.current?.ask({ search: searched, feature, ...order }),
-    [live, searched, feature, order],
+    () => void sessions.current?.ask({ search, feature, ...order }),
+    [live, search, feature, order],
   );
   const more = useCallback(() => void sessions.current?.more(), []);
   return (
@@ -124,7 +124,7 @@ function Held({ live, snapshot, search, feature }: HeldProps) {
         order={order}
         onOrder={setOrder}
         onRevoke={setRevoking}
-        nothing={nothingWords(state, searched, feature)}
+        nothing={nothingWords(state, search, feature)}
       />
       {revoking !== null && (
         <RevokeDialog
