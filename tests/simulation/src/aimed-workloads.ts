@@ -335,7 +335,7 @@ const AIMS: readonly Aim[] = [
     profile: (random, leaseMs) => {
       const usual = scarce(random, random.pick([12, 18]) * leaseMs);
       const [cad] = usual.features ?? [];
-      const several = cad !== undefined && random.chance(0.4);
+      const several = cad !== undefined && random.chance(0.6);
       return several ? { ...usual, features: [cad, { ...cad, name: "cam" }] } : usual;
     },
     strike: (world, random) => {

@@ -264,7 +264,7 @@ export class VirtualAdministrator {
 const BACKUP_AGE_MS_MIN = 3_000;
 const ASK_AGAIN_MS = 8_000;
 /** Share of the licenses with several features that leave one out. */
-const DROP_SHARE = 0.3;
+const DROP_SHARE = 0.5;
 const REBUILD_ADVICE = "quorate pool rebuild";
 /** With one machine of two gone there is no majority that could remove it. */
 const MEMBERS_MIN_TO_REPLACE = 3;
