@@ -25,7 +25,8 @@ export async function checkLiveness(
   // Longest chain: a client's or member's machine wakes up, members start (R), the broken are retired (R),
   // and a leader takes the key.
   const leaderMs = 1.5 * administrator.lifeMsMax + 3 * retireAfterMs + LEADER_CHANGE_MS;
-  await waitFor(simulation, leaderMs, "the pool can't be rebuilt", () =>
+  const rebuiltMs = leaderMs + administrator.patienceMs();
+  await waitFor(simulation, rebuiltMs, "the pool can't be rebuilt", () =>
     administrator.mustRebuild() ? null : true,
   );
   const lifeMs = administrator.lifeMsMax;

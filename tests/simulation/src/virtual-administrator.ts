@@ -136,11 +136,16 @@ export class VirtualAdministrator {
       store.restore(backup);
       store.weather.awayUntilMs = scheduler.nowMs() + random.between(0, 5_000);
       story.tell("fault", `the store is ${backup === null ? "empty" : "as it was"}`);
-      scheduler.after(random.between(1_000, 2 * profile.lifeMs), () =>
+      scheduler.after(random.between(1_000, this.patienceMs()), () =>
         this.#rebuildUntilDone(random),
       );
     });
     return `${backup === null ? "an empty store" : "a backup of the store"} will come in ${Math.round(afterMs)} ms`;
+  }
+
+  /** How long it may take until somebody notices that the store went back. */
+  patienceMs(): number {
+    return 2 * this.#world.profile.lifeMs;
   }
 
   /** For no reason: it costs everybody's seat a wait, and no more. */
