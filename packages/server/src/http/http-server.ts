@@ -272,6 +272,7 @@ export async function createHttpServer(options: HttpServerOptions): Promise<Http
     metrics.close();
     logins.close();
     streams.close();
+    lane.cut();
     await app.close();
     throw error;
   }
@@ -294,6 +295,7 @@ export async function createHttpServer(options: HttpServerOptions): Promise<Http
       }, limits.closeGraceMs);
       await app.close();
       clearTimeout(cut);
+      lane.cut();
     },
   };
 }

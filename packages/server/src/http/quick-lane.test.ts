@@ -26,6 +26,9 @@ async function serve(...of: Parameters<typeof serverOf>): Promise<HttpServer> {
   return server;
 }
 
+/** What a server reads at all, it reads within this time. */
+const READ_WITHIN_MS = 500;
+
 /** A connection whose answers are read one after the other. */
 class Wire {
   readonly socket: Socket;
@@ -223,6 +226,58 @@ describe("a connection of the quick lane", () => {
     wire.socket.end(heartbeat(1));
     expect(await wire.answer()).toMatch(/200 OK/);
     expect(await wire.answer()).toBe("closed");
+  });
+
+  test("answers what was sent before the client's last word", async () => {
+    const answers: (() => void)[] = [];
+    const member = fakeMember({
+      heartbeat: () => new Promise((resolve) => answers.push(() => resolve(granted("cad", false)))),
+    });
+    const wire = wireTo(await serve(member));
+    wire.socket.write(heartbeat(1));
+    await expect.poll(() => answers.length).toBe(1);
+    wire.socket.end(requestOf("DELETE", `/v1/authorizations/${SESSION}?n=2`));
+    // The server's side of the connection hears of both before the first is answered.
+    await expect.poll(() => wire.socket.writableFinished).toBe(true);
+    await new Promise(setImmediate);
+    answers.pop()?.();
+    expect(await wire.answer()).toMatch(/200 OK/);
+    expect(await wire.answer()).toMatch(/204 /);
+    expect(await wire.answer()).toBe("closed");
+  });
+
+  test("is not read while its client reads no answers", async () => {
+    let asked = 0;
+    const answer = { ...granted("cad", false), token: "t".repeat(60_000) };
+    const member = fakeMember({
+      heartbeat: () => {
+        asked += 1;
+        return answer;
+      },
+    });
+    const wire = wireTo(await serve(member));
+    wire.socket.pause();
+    wire.socket.setNoDelay(true);
+    const answersMax = 1_000;
+    let sent = 0;
+    // One after the other, each of which the server has read before the next, as long as it reads.
+    const isRead = async (): Promise<boolean> => {
+      const untilMs = performance.now() + READ_WITHIN_MS;
+      const wanted = sent;
+      for (;;) {
+        if (asked >= wanted) return true;
+        if (performance.now() > untilMs) return false;
+        await new Promise(setImmediate);
+      }
+    };
+    do {
+      sent += 1;
+      wire.socket.write(heartbeat(sent));
+    } while (sent < answersMax && (await isRead()));
+    expect(asked).toBeLessThan(answersMax / 2);
+    wire.socket.resume();
+    for (let n = 0; n < sent; n += 1) expect(await wire.answer()).toMatch(/200 OK/);
+    expect(asked).toBe(sent);
   });
 
   test("survives a client that is gone before its answer", async () => {

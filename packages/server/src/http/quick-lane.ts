@@ -117,7 +117,8 @@ class QuickConnection implements Reply {
 
   end(text = "", encoding: BufferEncoding = text === "" ? "latin1" : "utf8"): void {
     if (!this.#isBusy) return;
-    const isLast = this.#lane.isClosing || this.#isEnded;
+    // What was sent before the client's last word is answered; a server that closes says so and takes no more.
+    const isLast = this.#lane.isClosing || (this.#isEnded && this.#next === null);
     const future = isLast ? "Connection: close\r\n" : this.#lane.keepAlive;
     const answer = `${this.#head}Date: ${dateNow()}\r\n${future}\r\n${text}`;
     this.#isBusy = false;
@@ -126,14 +127,22 @@ class QuickConnection implements Reply {
       socket.end(answer, encoding);
       return;
     }
-    socket.write(answer, encoding);
+    const isHeard = socket.write(answer, encoding);
     this.#silentUntilMs = this.#lane.nowMs + this.#lane.keptMs;
-    const next = this.#next;
-    if (next === null) return;
-    this.#next = null;
-    socket.resume();
-    this.#take(next);
+    if (!isHeard) {
+      // Whoever asks and reads no answers would fill the memory with them: nothing more is read till then.
+      socket.pause();
+      socket.once("drain", this.#goOn);
+    } else if (this.#next !== null) this.#goOn();
   }
+
+  readonly #goOn = (): void => {
+    const next = this.#next;
+    this.#next = null;
+    this.#socket.resume();
+    if (next !== null) this.#take(next);
+    else if (this.#isEnded) this.#socket.end();
+  };
 
   destroy(): void {
     this.#socket.destroy();
@@ -148,12 +157,14 @@ class QuickConnection implements Reply {
   }
 
   readonly #take = (chunk: Buffer): void => {
-    if (this.#isBusy) {
+    const socket = this.#socket;
+    if (this.#isBusy || socket.writableNeedDrain) {
       this.#next = this.#next === null ? chunk : Buffer.concat([this.#next, chunk]);
-      this.#socket.pause();
+      socket.pause();
       return;
     }
-    const socket = this.#socket;
+    // The last answer was given, and it said so.
+    if (socket.writableEnded) return;
     const request = readQuickRequest(chunk, socket, this.#lane.limits.headersBytesMax);
     if (request !== null) {
       this.#isBusy = true;
@@ -161,6 +172,8 @@ class QuickConnection implements Reply {
       if (this.#lane.answer(request, this)) return;
       this.#isBusy = false;
     }
+    // Node's parser takes nothing from a socket that has said its last word.
+    if (this.#isEnded) return void socket.end();
     socket.off("data", this.#take);
     socket.off("end", this.#onEnd);
     socket.off("error", this.#onError);
@@ -172,7 +185,7 @@ class QuickConnection implements Reply {
   /** The client sends no more; it may still read. */
   readonly #onEnd = (): void => {
     this.#isEnded = true;
-    if (!this.#isBusy) this.#socket.end();
+    if (!this.#isBusy && !this.#socket.writableNeedDrain) this.#socket.end();
   };
 
   readonly #onError = (): void => {
