@@ -33,7 +33,7 @@ export async function checkAudit(
   let expectedSeen = expected === null;
   for await (const line of linesOf(files)) {
     number += 1;
-    const entry = entryIn(line);
+    const entry = entryIn(line.toString());
     if (entry !== null) onEntry(entry);
     problem ??=
       entry === null

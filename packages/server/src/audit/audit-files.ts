@@ -8,7 +8,6 @@ import { createReadStream } from "node:fs";
 import { open, readdir } from "node:fs/promises";
 import type { FileHandle } from "node:fs/promises";
 import { join } from "node:path";
-import { createInterface } from "node:readline";
 import type { AuditEntry } from "@quorate/protocol";
 import { fileTrouble } from "../keys/for-people.ts";
 
@@ -48,14 +47,34 @@ export async function auditFiles(folder: string): Promise<readonly AuditFile[]> 
   return names.includes(LOG_FILE) ? [...full, current] : full;
 }
 
-export async function* linesOf(files: readonly AuditFile[]): AsyncGenerator<string> {
+export async function* linesOf(files: readonly AuditFile[]): AsyncGenerator<Buffer> {
   for (const { path } of files) {
     try {
-      yield* createInterface({ input: createReadStream(path), crlfDelay: Infinity });
+      yield* linesIn(path);
     } catch (error) {
       throw fileTrouble("read", path, error);
     }
   }
+}
+
+/** Parted where the log parts them, and not by other characters that end a line for `node:readline`. */
+async function* linesIn(path: string): AsyncGenerator<Buffer> {
+  let rest = Buffer.alloc(0);
+  for await (const read of createReadStream(path)) {
+    const chunk: Buffer = read;
+    let from = 0;
+    for (let at = chunk.indexOf(NEWLINE); at !== -1; at = chunk.indexOf(NEWLINE, from)) {
+      yield Buffer.concat([rest, chunk.subarray(from, at)]);
+      rest = Buffer.alloc(0);
+      from = at + 1;
+    }
+    rest = Buffer.concat([rest, chunk.subarray(from)]);
+    if (rest.length <= LINE_BYTES_MAX) continue;
+    // No line of the log is that long: it is told as one that is no entry, and never kept whole.
+    yield rest;
+    rest = Buffer.alloc(0);
+  }
+  if (rest.length > 0) yield rest;
 }
 
 /** The whole lines of an open file from its end to its beginning. What is after the last line break is none. */

@@ -59,6 +59,27 @@ describe("the audit log", () => {
     expect(await problem()).toBeNull();
   });
 
+  it("is whole whatever characters its lines hold", async () => {
+    const log = await openAuditLog(folder);
+    const ends = ["\u2028", "\u2029", "\u0085", "\r", "\n", "\ud800", "\ufeff", "\v\f"];
+    for (const id of ends) await log.append({ ...FACT, details: { id } });
+    await log.close();
+    const found: unknown[] = [];
+    const check = await checkAudit(folder, null, ({ details }) => found.push(details["id"]));
+    expect(check).toMatchObject({ entries: ends.length, problem: null });
+    expect(found).toEqual(ends);
+  });
+
+  it("shows bytes that are no text, and a line without an end", async () => {
+    await write(3);
+    const whole = readFileSync(path);
+    writeFileSync(path, Buffer.concat([whole, Buffer.alloc(300_000, "x")]));
+    expect(await problem()).toBe("line 4 is no entry");
+    whole[whole.indexOf("ana")] = 0xff;
+    writeFileSync(path, whole);
+    expect(await problem()).toMatch(/line 2 does not follow/);
+  });
+
   it("shows a line that was taken out, put in or moved, and a cut end", async () => {
     await write(4);
     const [one = "", two = "", three = "", four = ""] = lines();

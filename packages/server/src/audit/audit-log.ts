@@ -6,6 +6,9 @@
  * What is about to be done is synced BEFORE it is done, and how it ended afterwards: nothing happens without a
  * line. It is never shortened by the server: a full file is put aside and stays.
  *
+ * Nothing here is written or synced on the event loop: whoever fails to log in makes a line, and a disk that takes a
+ * second for it must not hold up heartbeats or the member's lease.
+ *
  * Who can write to the folder can write a whole new chain: note the last hash somewhere else, now and then.
  */
 import { hash } from "node:crypto";
@@ -13,7 +16,7 @@ import { open, rename } from "node:fs/promises";
 import type { FileHandle } from "node:fs/promises";
 import { join } from "node:path";
 import type { AuditEntry } from "@quorate/protocol";
-import { readFileIfThere, syncFolder, writeFileDurably } from "../keys/durable-file.ts";
+import { readFileIfThere } from "../keys/durable-file.ts";
 import { fileTrouble } from "../keys/for-people.ts";
 import {
   auditFiles,
@@ -76,10 +79,7 @@ export async function openAuditLog(
     state.first ??= number;
     state.last = { number, hash: hash("sha256", line, "hex") };
     // AFTER the line: a crash in between leaves a head that names an earlier line, which is still there.
-    writeFileDurably(join(folder, HEAD_FILE), `${JSON.stringify(state.last)}\n`, {
-      mode: MODE,
-      overwrite: true,
-    });
+    await writeHead(folder, state.last);
   };
   return {
     append: (fact) => {
@@ -136,9 +136,34 @@ async function anew(folder: string, path: string, { file, first, last }: State):
   if (first === null) throw new Error("a full file of the audit log has lines");
   await rename(path, join(folder, fullFileName(first)));
   const next = await open(path, "a+", MODE);
-  syncFolder(folder);
+  await syncNames(folder);
   await file.close();
   return { file: next, bytes: 0, first: null, last };
+}
+
+/** Whole or as before, also after a power loss. Only the lane writes it, so one name beside it is enough. */
+async function writeHead(folder: string, last: Tail): Promise<void> {
+  const beside = join(folder, `.${HEAD_FILE}.new`);
+  const file = await open(beside, "w", MODE);
+  try {
+    await file.writeFile(`${JSON.stringify(last)}\n`);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+  await rename(beside, join(folder, HEAD_FILE));
+  await syncNames(folder);
+}
+
+/** Windows has no folder handles to sync; NTFS journals the names itself. */
+async function syncNames(folder: string): Promise<void> {
+  if (process.platform === "win32") return;
+  const names = await open(folder, "r");
+  try {
+    await names.sync();
+  } finally {
+    await names.close();
+  }
 }
 
 /** The last whole line. What is after it was cut by a crash before anybody relied on it, and is taken off. */
