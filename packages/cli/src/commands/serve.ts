@@ -10,7 +10,6 @@ import {
   StoreLostError,
 } from "@quorate/server";
 import { openMemberFolder } from "@quorate/server/keys";
-import pino from "pino";
 import { EXIT } from "../exit-codes.ts";
 import { Failure, tellWarnings } from "../failure.ts";
 import { installInFolder } from "../install-in-folder.ts";
@@ -22,6 +21,7 @@ import { type ObserveFlags, observeFrom, observeOptions } from "./observe-option
 import { type OidcFlags, oidcFrom, oidcOptions } from "./oidc-options.ts";
 import { type RunningStore, startStore } from "./managed-store.ts";
 import { storeFileToMove, type StoreFlags, storeOptions } from "./store-option.ts";
+import { serverLog } from "../server-log.ts";
 import { adminTokenFrom } from "../servers.ts";
 import { startTracing, type Tracing } from "../tracing.ts";
 
@@ -98,7 +98,7 @@ async function serve(flags: ServeFlags): Promise<void> {
   const tracing = flags.otel === true ? await startTracing() : null;
   const folder = openMemberFolder(flags.data, flags.id ?? null, idOfHost(hostname()));
   tellWarnings(folder.warnings);
-  const log = pino({ base: { member: folder.id } }, pino.destination({ fd: 2, sync: true }));
+  const log = serverLog(folder.id);
   const storeFrom = storeFileToMove(flags);
   const store = await startStore(flags, folder.id, (sentence) => log.warn(sentence));
   let opened: OpenMember;
@@ -123,11 +123,7 @@ async function serve(flags: ServeFlags): Promise<void> {
       ...guard,
       oidc,
       ...observe,
-      log: {
-        info: (message, fields) => log.info(fields ?? {}, message),
-        warn: (message, fields) => log.warn(fields ?? {}, message),
-        error: (message, fields) => log.error(fields ?? {}, message),
-      },
+      log,
       onEnd: ({ code, reason }) => {
         console.error(`quorate: ${reason}`);
         void store.stop().then(() => process.exit(code));
