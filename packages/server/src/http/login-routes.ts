@@ -151,10 +151,11 @@ function createFailed(audit: AuditLog | null, log: Log): Failed {
 async function noteEnd(
   { audit, log }: LoginRoutesOptions,
   request: IncomingMessage,
-  { name: who, role }: Login,
+  { name: who, role, subject }: Login,
 ): Promise<void> {
   const from = request.socket.remoteAddress ?? "";
-  const fact = { who, role, from, what: "logout", details: {}, outcome: "done" };
+  const details = subject === undefined ? {} : { subject };
+  const fact = { who, role, from, what: "logout", details, outcome: "done" };
   await audit
     ?.append(fact)
     .catch((error: unknown) => log.error("the audit log cannot be written", { error }));

@@ -75,7 +75,9 @@ export function createOidcLogin(issuer: OidcIssuer, ownUrl: () => string, log: L
     const pending = PENDING.exec(cookieIn(request, nameFor(request)) ?? "");
     if (pending === null) return NOT_BEGUN;
     const [, state = "", nonce = "", verifier = ""] = pending;
-    const back = new URL(redirectUri(request));
+    const back = URL.parse(redirectUri(request));
+    // As long as this member does not know its own URL, it goes by the browser's word, which can be none.
+    if (back === null) return NOT_BEGUN;
     const url = request.url ?? "";
     const question = url.indexOf("?");
     back.search = question === -1 ? "" : url.slice(question);

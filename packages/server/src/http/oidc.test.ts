@@ -1,5 +1,6 @@
 /** Logging in at a real issuer, and calls with its tokens. */
 import { createHmac } from "node:crypto";
+import { get } from "node:http";
 import { exportSPKI, generateKeyPair, importSPKI, SignJWT } from "jose";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import type { PoolAnswer } from "@quorate/protocol";
@@ -151,6 +152,8 @@ describe("logging in at the issuer", () => {
       { ...ana, what: "pool-rebuild", outcome: "begun" },
       { ...ana, what: "pool-rebuild", outcome: "done" },
     ]);
+    expect((await ask(`${server.url}/v1/login`, "DELETE", headers)).status).toBe(204);
+    expect(noted.at(-1)).toMatchObject({ ...ana, what: "logout", outcome: "done" });
   });
 
   it("asks the issuer for what the ID token leaves out", async () => {
@@ -220,6 +223,23 @@ describe("an answer that is not this browser's", () => {
     const program = await ask(denied.href, "GET", { Cookie: cookie });
     expect(program.status).toBe(401);
     expect(program.body).toMatchObject({ code: "unauthorized" });
+  });
+
+  it("is refused where a member does not know its own URL yet and the host is none", async () => {
+    const pool = (): PoolAnswer => ({ ...fakeMember().pool(), members: [] });
+    const young = await serverOf(fakeMember({ pool }), { oidc: options(), log });
+    const random = "A".repeat(43);
+    const cookie = `quorate_oidc_${young.port}=${random}.${random}.${random}`;
+    const path = `/v1/login/oidc/callback?state=${random}`;
+    const status = await new Promise((resolve) => {
+      const headers = { Host: "[", Cookie: cookie };
+      get({ port: young.port, host: "127.0.0.1", path, headers }, (response) => {
+        response.resume();
+        resolve(response.statusCode);
+      });
+    });
+    await young.close();
+    expect(status).toBe(400);
   });
 
   it("is taken nowhere but to the own address, whatever host was called", async () => {
