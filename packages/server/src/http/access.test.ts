@@ -131,6 +131,30 @@ describe("tokens", () => {
     expect(await checkout(token)).toBe(403);
   });
 
+  it("read on in no stream that they opened, once they are revoked", async () => {
+    const { url, make, bearer, tokens } = await guarded({ readers: "token" });
+    const { id, token } = await make("viewer");
+    const stream = await fetch(`${url}/v1/events`, { headers: bearer(token) });
+    expect(stream.status).toBe(200);
+    const ended = stream.text().catch(() => "cut");
+    await tokens.remove(id);
+    expect(await ended).toBe("cut");
+  });
+
+  it("are revoked by their names as well, whatever their length", async () => {
+    const asked: string[] = [];
+    const tokens = memoryTokens();
+    const remove: TokenBook["remove"] = (name) => {
+      asked.push(name);
+      return tokens.remove(name);
+    };
+    const { url } = await guarded({}, { ...tokens, remove });
+    const name = "n".repeat(128);
+    const headers = { Authorization: ADMIN_HEADERS.Authorization };
+    await ask(`${url}/v1/tokens/${name}`, "DELETE", headers);
+    expect(asked).toEqual([name]);
+  });
+
   it("end at their time", async () => {
     const { url, tokens, make, checkout } = await guarded({ clients: "token" });
     const { id, token } = await make("client", { expiresAt: "2999-01-01T00:00:00Z" });

@@ -51,6 +51,8 @@ export interface Access {
   readonly client: ((request: RequestHead) => Refusal | null) | null;
   /** `path` as the table of routes has it. */
   reader(request: RequestHead, path: string): Refusal | null;
+  /** Asked of what stays open: whether the token that opened it still counts. Logins have their own `onEnd`. */
+  readsOn(request: RequestHead): () => boolean;
   administrator(request: RequestHead): Caller | Refusal;
   /** Whether there is anything that says who asks: a token, or the cookie of a login. */
   readonly bringsProof: (request: RequestHead) => boolean;
@@ -142,6 +144,20 @@ export function createAccess(options: AccessOptions): Access {
       const roles = CLIENT_READS.has(path) ? ALL_ROLES : VIEWER_ROLES;
       if (CLIENT_READS.has(path) && hasCertificate(request)) return null;
       return allowed(request, roles, NOT_A_VIEWER);
+    },
+    readsOn: (request) => {
+      const authorization = rawHeader(request, "authorization") ?? "";
+      const token = BEARER.exec(authorization)?.[1];
+      if (options.readers === "open" || token === undefined) return () => true;
+      const id = TOKEN.exec(token)?.[1];
+      if (id === undefined) {
+        const endsAtMs = options.bearer?.endOf(token) ?? Infinity;
+        return () => nowMs() < endsAtMs;
+      }
+      return () => {
+        const known = storedFor(id, token);
+        return known !== null && !isOver(known);
+      };
     },
     administrator: (request) => {
       if (expected === null && tokens === null && options.bearer == null) {

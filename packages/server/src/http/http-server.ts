@@ -15,7 +15,7 @@ import type { Tracer } from "@opentelemetry/api";
 import Fastify from "fastify";
 import type { FastifyError, FastifyReply, FastifyRequest } from "fastify";
 import type { Metric } from "prom-client";
-import { BODY_BYTES_MAX, refuse } from "@quorate/core";
+import { BODY_BYTES_MAX, NAME_CHARACTERS_MAX, refuse } from "@quorate/core";
 import type { Refusal } from "@quorate/core";
 import { methodsAt } from "@quorate/protocol";
 import type { AuditLog } from "../audit/audit-log.ts";
@@ -156,6 +156,8 @@ export async function createHttpServer(options: HttpServerOptions): Promise<Http
     logger: false,
     bodyLimit: BODY_BYTES_MAX,
     exposeHeadRoutes: true,
+    // A token is revoked by its name as well.
+    routerOptions: { maxParamLength: NAME_CHARACTERS_MAX },
     return503OnClosing: false,
     ajv: { customOptions: { coerceTypes: false, removeAdditional: false, useDefaults: false } },
     serverFactory: (handler) => {
@@ -241,7 +243,7 @@ export async function createHttpServer(options: HttpServerOptions): Promise<Http
   const more = options.metrics ?? [];
   const metrics = createMetrics({ member, tally, streams, lagMs, more });
   const files = readConsole(options.consoleFolder ?? null);
-  addReadRoutes(app, { member, streams, logins, metrics, files, sendRefusal });
+  addReadRoutes(app, { member, streams, logins, access, metrics, files, sendRefusal });
   addLoginRoutes(app, {
     access,
     logins,

@@ -27,6 +27,8 @@ export interface OidcBearer {
   prepare(request: RequestHead): Promise<void> | null;
   /** Null: it is no token of an issuer's, or it was not prepared. */
   callerOf(token: string): Caller | Refusal | null;
+  /** When the token itself ends; null: it is not known here. */
+  endOf(token: string): number | null;
 }
 
 /** The header is a JSON object, so it begins like this; an administrator's own token does not. */
@@ -46,6 +48,8 @@ const CLOCK_SECONDS = 5;
 interface Known {
   readonly answer: Caller | Refusal;
   readonly untilMs: number;
+  /** Missing: the token opens nothing. */
+  readonly endsAtMs?: number;
 }
 
 export function createOidcBearer(issuer: OidcIssuer, nowMs: () => number = Date.now): OidcBearer {
@@ -69,7 +73,8 @@ export function createOidcBearer(issuer: OidcIssuer, nowMs: () => number = Date.
       if (claims === null) return { answer: NOT_THIS_TOKEN, untilMs: at + REFUSED_MS };
       const answer = callerIn(claims, issuer);
       const endsAtMs = (claims.exp ?? 0) * 1_000;
-      return { answer, untilMs: Math.min(at + KNOWN_MS_MAX, Math.max(endsAtMs, at + 1)) };
+      const untilMs = Math.min(at + KNOWN_MS_MAX, Math.max(endsAtMs, at + 1));
+      return { answer, untilMs, endsAtMs };
     } catch {
       // The keys could not be had: that says nothing about the token.
       return { answer: ISSUER_SILENT, untilMs: at + 1_000 };
@@ -96,6 +101,8 @@ export function createOidcBearer(issuer: OidcIssuer, nowMs: () => number = Date.
       if (!WEB_TOKEN.test(token)) return null;
       return known.get(hash("sha256", token))?.answer ?? null;
     },
+    endOf: (token) =>
+      WEB_TOKEN.test(token) ? (known.get(hash("sha256", token))?.endsAtMs ?? null) : null,
   };
 }
 

@@ -4,6 +4,7 @@ import { isRefusal, type Refusal } from "@quorate/core";
 import { openApiDocument, SCHEMAS } from "@quorate/protocol";
 import type { AuthorizationsQuery, DenialsQuery, UsageSeriesQuery } from "@quorate/protocol";
 import type { MemberApi } from "../member/api.ts";
+import type { Access } from "./access.ts";
 import { sendPage, wantsPage } from "./console-files.ts";
 import type { ConsoleFiles } from "./console-files.ts";
 import { EVENT_STREAM_HEADERS } from "./events.ts";
@@ -17,6 +18,7 @@ export interface ReadRoutesOptions {
   readonly member: MemberApi;
   readonly streams: EventStreams;
   readonly logins: Logins;
+  readonly access: Access;
   readonly metrics: Metrics;
   /** Null: no console was built. */
   readonly files: ConsoleFiles | null;
@@ -25,10 +27,12 @@ export interface ReadRoutesOptions {
 
 /** The version of the API, not of the program: it changes when a client has to. */
 const API_VERSION = "1.0.0";
+/** How soon an open stream notices that its token counts no more. */
+const LOOK_MS = 1_000;
 const NOTHING_ASKED = { schema: { querystring: SCHEMAS.NoQuery } };
 
 export function addReadRoutes(app: FastifyInstance, options: ReadRoutesOptions): void {
-  const { member, streams, logins, metrics, files, sendRefusal } = options;
+  const { member, streams, logins, access, metrics, files, sendRefusal } = options;
   const openApi = JSON.stringify(openApiDocument(API_VERSION));
   const answer = (reply: FastifyReply, value: object | Refusal): FastifyReply => {
     if (!isRefusal(value)) return reply.send(value);
@@ -91,6 +95,9 @@ export function addReadRoutes(app: FastifyInstance, options: ReadRoutesOptions):
       "close",
       logins.onEnd(request.raw, () => raw.destroy()),
     );
+    const readsOn = access.readsOn(request.raw);
+    const looking = setInterval(() => readsOn() || raw.destroy(), LOOK_MS).unref();
+    raw.once("close", () => clearInterval(looking));
     return reply;
   });
 
