@@ -97,7 +97,7 @@ export interface Recovered {
   readonly holds: readonly JournalHold[];
   /** Revoked and not ended yet; also sessions of other members, until the longest life is over. */
   readonly revoked: ReadonlySet<string>;
-  /** Released within the last day: a late lower `n` is refused. At most TOMBSTONES_MAX, the newest. */
+  /** Released within the longest life: a late lower `n` is refused. At most TOMBSTONES_MAX, the newest. */
   readonly tombstones: readonly { readonly session: string; readonly n: number }[];
 }
 

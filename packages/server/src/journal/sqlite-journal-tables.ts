@@ -3,6 +3,7 @@
  * `journal-state.ts` says the same in memory; the conformance suite proves that the two agree.
  */
 import type { DatabaseSync, SQLOutputValue, StatementSync } from "node:sqlite";
+import { LIFE_MS_MAX } from "@quorate/core";
 import type { Holder } from "@quorate/protocol";
 import { createHash } from "node:crypto";
 import { deniedKey } from "./journal-state.ts";
@@ -31,8 +32,11 @@ const HISTORY_SCAN_ROWS = 2_000;
 /** The same for a report; its rows also travel to another member, a stretch at a time. */
 const USAGE_SCAN_ROWS = 1_000;
 const DAY_MS = 24 * 3_600_000;
-/** Revocations of sessions this member never had are kept for the longest life a license can give, and a day. */
-const REVOKED_KEEP_MS = 31 * DAY_MS;
+/**
+ * Releases, and revocations of sessions this member never had, count for a life: they are kept for the longest one
+ * that a license can give, and a day.
+ */
+const LIFE_KEPT_MS = LIFE_MS_MAX + DAY_MS;
 
 export interface Tables {
   /** Applies the entries and prunes a little, in one transaction. Throws what SQLite throws. */
@@ -61,7 +65,7 @@ export function openTables(
 
   function prune(rowsMax: number, nowMs: number): boolean {
     const released = pruneReleases(rowsMax, nowMs);
-    const revoked = Number(sql.pruneRevoked.run(nowMs - REVOKED_KEEP_MS, rowsMax).changes);
+    const revoked = Number(sql.pruneRevoked.run(nowMs - LIFE_KEPT_MS, rowsMax).changes);
     const history = Number(sql.pruneHistory.run(nowMs - limits.retentionMs, rowsMax).changes);
     return Math.max(released, revoked, history) >= rowsMax;
   }
@@ -71,12 +75,13 @@ export function openTables(
     const tooMany = Math.min(Math.max(0, releases - limits.tombstonesMax), rowsMax);
     const oldest = sql.firstRelease.get();
     if (oldest === undefined) return 0;
-    const isOld = Number(oldest.at) < nowMs - DAY_MS;
+    const isOld = Number(oldest.at) < nowMs - LIFE_KEPT_MS;
     if (tooMany === 0 && !isOld) return 0;
     const first = Number(oldest.id);
     const pruned = Number(
       isOld
-        ? sql.pruneReleases.run(first, first + rowsMax, first + tooMany, nowMs - DAY_MS).changes
+        ? sql.pruneReleases.run(first, first + rowsMax, first + tooMany, nowMs - LIFE_KEPT_MS)
+            .changes
         : sql.pruneSurplus.run(first, first + tooMany).changes,
     );
     releases -= pruned;

@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { LIFE_MS_MAX } from "@quorate/core";
 import type { JournalUnderTest } from "./journal.conformance.ts";
 import { endOf, grantOf, journalConformance, NOW_MS } from "./journal.conformance.ts";
 import type { HistoryPlace, UsageStretch } from "./journal.ts";
@@ -161,17 +162,21 @@ describe("sqlite journal", () => {
       endOf(`s${index}`),
     ]);
     await journal.append([...ended.flat(), grantOf("open")]);
-    nowMs += 2 * DAY_MS;
-    for (let step = 0; step < 4; step += 1) await journal.append([FACT]);
-    expect((await journal.recover()).tombstones).toEqual([]);
-    expect((await journal.history({ limit: 1_000 })).length).toBe(301);
     nowMs += 9 * DAY_MS;
+    for (let step = 0; step < 4; step += 1) await journal.append([FACT]);
+    expect((await journal.history({ limit: 1_000 })).length).toBe(301);
+    nowMs += 2 * DAY_MS;
     await journal.append([FACT]);
     const left = (await journal.history({ limit: 1_000 })).length;
     expect(left).toBeGreaterThan(1);
     expect(left).toBeLessThan(301);
     for (let step = 0; step < 4; step += 1) await journal.append([FACT]);
     expect(await journal.history({ limit: 1_000 })).toMatchObject([{ session: "open" }]);
+    // A release counts for a life, and the longest has thirty days.
+    expect((await journal.recover()).tombstones.length).toBe(300);
+    nowMs = NOW_MS + LIFE_MS_MAX + 2 * DAY_MS;
+    for (let step = 0; step < 4; step += 1) await journal.append([FACT]);
+    expect((await journal.recover()).tombstones).toEqual([]);
     await journal.close();
   });
 

@@ -305,6 +305,21 @@ describe("release and revoke", () => {
   });
 });
 
+describe("a release", () => {
+  test("is remembered for one life, over a restart as well", async () => {
+    const lifeMs = 600_000;
+    const pool = await Pool.of(ALL, { seats: 3, lifeMs });
+    const client = pool.client("s1");
+    await client.checkout("bob");
+    await client.release("bob");
+    pool.kill("bob");
+    pool.start("bob");
+    await pool.ready(["bob"]);
+    await pool.time.pass(lifeMs / 2);
+    expect(await client.lateHeartbeat("bob", 1)).toMatchObject({ refused: "released" });
+  });
+});
+
 describe("when a member dies", () => {
   test("its client keeps its seat: first sent back, then asked to confirm, then converted", async () => {
     const pool = await Pool.of(ALL, { seats: 3, allTo: "bob" });

@@ -5,7 +5,14 @@
  * This file holds the order of things: how a member starts, what it does regularly, how it ends.
  * The answers to clients are in `desk.ts`, those to members in `peer-desk.ts`.
  */
-import { entryOf, journalIsWhole, parseRetiredKey, type Refusal, refuse } from "@quorate/core";
+import {
+  entryOf,
+  journalIsWhole,
+  parseRetiredKey,
+  type Refusal,
+  refuse,
+  serverLifeMs,
+} from "@quorate/core";
 import type { MemberEvent } from "@quorate/protocol";
 import type { JournalEntry, Recovered } from "../journal/journal.ts";
 import type { Change } from "../store/store.ts";
@@ -273,7 +280,8 @@ export class Member {
       ledger.restore({ ...session, convertedFrom: null }, recovered.revoked.has(session.session));
     }
     for (const hold of recovered.holds) ledger.restoreHold(hold);
-    const untilMs = this.context.nowMs() + 2 * this.context.timing.leaseMs * 6;
+    // Which feature it was of is not known any more: for the longest life that any had.
+    const untilMs = this.context.nowMs() + serverLifeMs(this.guard.longestLifeMs);
     for (const { session, n } of recovered.tombstones) ledger.restoreTombstone(session, n, untilMs);
   }
 
