@@ -152,6 +152,10 @@ describe("tokens", () => {
     const name = "n".repeat(128);
     const headers = { Authorization: ADMIN_HEADERS.Authorization };
     await ask(`${url}/v1/tokens/${name}`, "DELETE", headers);
+    for (const wrong of ["%C2%9B1m", "%E2%80%A8", "%00", "a%20b"]) {
+      const refused = await ask(`${url}/v1/tokens/${wrong}`, "DELETE", headers);
+      expect([wrong, refused.status]).toEqual([wrong, 404]);
+    }
     expect(asked).toEqual([name]);
   });
 

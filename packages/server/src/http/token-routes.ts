@@ -1,7 +1,7 @@
 /** An administrator creates, lists and revokes tokens. The token itself leaves this function once. */
 import { hash, randomBytes } from "node:crypto";
 import type { FastifyInstance } from "fastify";
-import { isRefusal, refuse } from "@quorate/core";
+import { isRefusal, NAME_PATTERN, refuse } from "@quorate/core";
 import { SCHEMAS, TOKENS_PATH, tokenPath } from "@quorate/protocol";
 import type { TokenBody, TokenRow } from "@quorate/protocol";
 import type { StoredToken, TokenBook } from "../member/token-keeper.ts";
@@ -9,6 +9,7 @@ import type { AdministratorScope } from "./administrator-routes.ts";
 
 const ID_BYTES = 6;
 const SECRET_BYTES = 32;
+const NAME = new RegExp(NAME_PATTERN);
 
 export function addTokenRoutes(
   scope: FastifyInstance,
@@ -50,11 +51,14 @@ export function addTokenRoutes(
 
   scope.delete<{ Params: { id: string } }>(tokenPath(":id"), async (request, reply) => {
     const { id } = request.params;
+    // What is no name is noted nowhere: people read the audit log in terminals.
+    if (!NAME.test(id)) return answer(reply, NO_SUCH_TOKEN);
     const removed = await change(request, "token-revoke", { id }, () => tokens.remove(id));
     return answer(reply, isRefusal(removed) ? removed : rowOf(removed));
   });
 }
 
+const NO_SUCH_TOKEN = refuse("not-found", "there is no such token; see: quorate token list");
 const EXPIRES_WRONG = refuse(
   "bad-request",
   "expiresAt must be an instant of RFC 3339 in the future, such as 2027-01-31T00:00:00Z.",
