@@ -329,6 +329,12 @@ export class Desk {
 
   private async convertByToken(request: HeartbeatRequest, token: string): Promise<Answer> {
     const claims = await this.member.ports.tokens.readSoon(token, this.keyOf);
+    // It took a moment: the mandate may be over, and the session released.
+    const refusal = this.lease.refusal();
+    if (refusal !== null) return refusal;
+    if (this.member.ledger.numberVerdict(request.session, request.n) === "released") {
+      return RELEASED;
+    }
     if (claims?.session !== request.session) return FOREIGN_TOKEN;
     if (request.feature !== undefined && request.feature !== claims.feature) return MISMATCH;
     if (request.seats !== undefined && request.seats !== claims.seats) return MISMATCH;

@@ -318,6 +318,20 @@ describe("a release", () => {
     await pool.time.pass(lifeMs / 2);
     expect(await client.lateHeartbeat("bob", 1)).toMatchObject({ refused: "released" });
   });
+
+  test("that comes while the token of a late heartbeat is looked at is heard", async () => {
+    const pool = await Pool.of(ALL, { seats: 3 });
+    const client = pool.client("s1");
+    await client.checkout("bob");
+    await pool.time.pass(2 * LIFE_MS);
+    const { session, secret, token = "" } = client;
+    const holder = { user: "s1", host: "desk" };
+    const bob = pool.member("bob");
+    const beat = bob.heartbeat({ session, secret, n: 5, token, feature: "cad", holder });
+    const released = bob.release({ session, secret, n: 6, administrator: false });
+    expect(await pool.time.outcome(released)).toMatchObject({ released: true });
+    expect(await pool.time.outcome(Promise.resolve(beat))).toMatchObject({ refused: "released" });
+  });
 });
 
 describe("when a member dies", () => {
