@@ -71,7 +71,7 @@ function writeSynced(path: string, text: string, mode: number): void {
   }
 }
 
-export function syncFolder(path: string): void {
+function syncFolder(path: string): void {
   // Windows has no folder handles to sync; NTFS journals the names itself.
   if (process.platform === "win32") return;
   const folder = openSync(path, "r");
