@@ -15,6 +15,7 @@ import { cookieIn, cookieText, isEncrypted } from "./cookies.ts";
 import { originsOf } from "./cross-origin.ts";
 import type { LoginHolder } from "./logins.ts";
 import { hasClaim, ISSUER_SILENT, type OidcIssuer, personOf, roleOf } from "./oidc-issuer.ts";
+import { createRate } from "./rate.ts";
 import { rawHeader } from "./raw-header.ts";
 
 export interface OidcLogin {
@@ -30,6 +31,10 @@ export const OIDC_LOGIN_PATH = "/v1/login/oidc";
 export const OIDC_CALLBACK_PATH = "/v1/login/oidc/callback";
 /** So long somebody may take at the issuer's page. */
 const PENDING_SECONDS = 600;
+/** Of one address; a site behind a proxy is one. */
+const ANSWERS_PER_MINUTE_MAX = 60;
+/** Of all addresses together. */
+const ASKING_MAX = 32;
 const PENDING = /^([A-Za-z0-9_-]{43})\.([A-Za-z0-9_-]{43})\.([A-Za-z0-9_-]{43})$/;
 
 /** `ownUrl`: what browsers call; the issuer sends them back there. */
@@ -71,6 +76,10 @@ export function createOidcLogin(issuer: OidcIssuer, ownUrl: () => string, log: L
     }
   };
 
+  /** Cookie and state are easily made up, and the issuer is asked for each. */
+  const rate = createRate(ANSWERS_PER_MINUTE_MAX);
+  let asking = 0;
+
   const finish: OidcLogin["finish"] = async (request) => {
     const pending = PENDING.exec(cookieIn(request, nameFor(request)) ?? "");
     if (pending === null) return NOT_BEGUN;
@@ -83,8 +92,10 @@ export function createOidcLogin(issuer: OidcIssuer, ownUrl: () => string, log: L
     back.search = question === -1 ? "" : url.slice(question);
     // Whoever has the browser follow a link with a made-up answer must not have it taken to the issuer.
     if (back.searchParams.get("state") !== state) return NOT_BEGUN;
+    if (asking >= ASKING_MAX || !rate.take(request.socket.remoteAddress ?? "")) return TOO_MANY;
     const oidc = await import("openid-client");
     let claims: Readonly<Record<string, unknown>>;
+    asking += 1;
     try {
       const configuration = await issuer.configuration();
       const tokens = await oidc.authorizationCodeGrant(configuration, back, {
@@ -105,6 +116,8 @@ export function createOidcLogin(issuer: OidcIssuer, ownUrl: () => string, log: L
       if (error instanceof oidc.AuthorizationResponseError) return REFUSED_BY_ISSUER;
       if (error instanceof oidc.ResponseBodyError) return REFUSED_BY_ISSUER;
       return silent(error);
+    } finally {
+      asking -= 1;
     }
     return holderOf(claims, issuer);
   };
@@ -139,4 +152,7 @@ const NOT_BEGUN = refuse(
   "bad-request",
   "This login was not begun in this browser, or is over. Open the console again and log in.",
 );
+const TOO_MANY = refuse("busy", "Too many log in at once. Wait a minute, then log in again.", {
+  retryAfterMs: 60_000,
+});
 const REFUSED_BY_ISSUER = refuse("unauthorized", "The issuer did not let you in. Log in again.");

@@ -242,6 +242,23 @@ describe("an answer that is not this browser's", () => {
     expect(status).toBe(400);
   });
 
+  it("makes the server ask the issuer no more than people log in", async () => {
+    const flooded = await serverOf(fakeMember(), { oidc: options(), log });
+    const random = "A".repeat(43);
+    const cookie = `quorate_oidc_${flooded.port}=${random}.${random}.${random}`;
+    const url = `${flooded.url}/v1/login/oidc/callback?code=x&state=${random}&iss=${issuer.url}`;
+    const asked = (): number => issuer.paths.filter((path) => path === "/token").length;
+    const before = asked();
+    const codes = new Map<number, number>();
+    for (let sent = 0; sent < 90; sent += 1) {
+      const { status } = await ask(url, "GET", { Cookie: cookie });
+      codes.set(status, (codes.get(status) ?? 0) + 1);
+    }
+    await flooded.close();
+    expect(Object.fromEntries(codes)).toEqual({ 401: 60, 429: 30 });
+    expect(asked() - before).toBe(60);
+  });
+
   it("is taken nowhere but to the own address, whatever host was called", async () => {
     const { port } = server;
     const begun = await go(`http://localhost:${port}/v1/login/oidc`);
