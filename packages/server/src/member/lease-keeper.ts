@@ -69,6 +69,8 @@ export class LeaseKeeper {
   private waitedFor: MemberRecord | null = null;
   /** Set while the store is not the one it was: nothing is granted. */
   suspended = false;
+  /** Why; other alarms may stand beside it. */
+  suspendedBecause = "";
   onRetired: () => void = () => {};
   onRenewed: () => void = () => {};
 
@@ -115,7 +117,7 @@ export class LeaseKeeper {
     const id = this.member.id;
     if (this.member.ended || this.phase === "ended") return `${id} is stopping; ask another server`;
     if (this.suspended) {
-      return `${id} does not grant: ${this.member.alarms()[0] ?? "the store is not the one it was"}`;
+      return `${id} does not grant: ${this.suspendedBecause}`;
     }
     if (this.member.license === null) {
       return `${id} has no license yet; install one with: quorate license install FILE --server ${this.member.options.url}`;
@@ -196,6 +198,9 @@ export class LeaseKeeper {
   startAnew(): void {
     this.phase = "starting";
     this.renewalSent = null;
+    // Whether the store can be reached is told again once there is a lease to renew.
+    this.awayTold = false;
+    this.member.clearAlarm(AWAY_ALARM);
     this.pending.clear();
     this.observations.clear();
     this.hasRead = false;

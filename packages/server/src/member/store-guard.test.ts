@@ -51,6 +51,19 @@ describe("a store that is lost and rebuilt while a server sleeps", () => {
   });
 });
 
+test("a server that was cut off when its store was lost says what is wrong with the store", async () => {
+  const pool = await Pool.of(["ada", "bob"], REBUILT);
+  pool.cutOff("bob");
+  await pool.time.pass(10_000);
+  const { member } = pool.process("bob");
+  expect(member.pool().alarms).toHaveLength(1);
+  lose(pool);
+  pool.cutOff("bob", false);
+  await pool.time.pass(5_000);
+  expect(member.readiness()?.detail).toContain("quorate pool rebuild");
+  expect(member.pool().alarms).toEqual([expect.stringContaining("quorate pool rebuild")]);
+});
+
 describe("a rebuilt pool", () => {
   test("counts all seats as out that ever were, and what is above the license as debt", async () => {
     const pool = await Pool.of(["ada", "bob"], REBUILT);

@@ -78,6 +78,7 @@ export class StoreGuard {
 
   private suspend(sentence: string): void {
     this.lease.suspended = true;
+    this.lease.suspendedBecause = sentence;
     this.member.alarm("store", sentence);
   }
 
