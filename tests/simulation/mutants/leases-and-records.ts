@@ -207,6 +207,16 @@ export const LEASES_AND_RECORDS: readonly Mutant[] = [
         if (isFault(tidy)) return tidy;
         return allocate(`,
       },
+      {
+        file: `${MEMBER}/leader.ts`,
+        find: `            entry !== null && entry.epoch < epoch ? retireEntry(now, this.member.id, epoch) : now;`,
+        replace: `            entry !== null && entry.epoch < 0 ? retireEntry(now, this.member.id, epoch) : now;`,
+      },
+      {
+        file: `${MEMBER}/conversions.ts`,
+        find: `      if (own !== null && own.epoch < epoch) {`,
+        replace: `      if (own !== null && own.epoch < 0) {`,
+      },
     ],
   },
   {

@@ -29,6 +29,8 @@ export const AIM_AT_STORES = "a store restored from a backup";
 interface Aim {
   readonly name: string;
   readonly profile: (random: Random, leaseMs: number) => Partial<Profile>;
+  /** Never drawn: it happens only where it is named. */
+  readonly onlyByName?: boolean;
   /** One strike; returns how long to wait for the next, in leases. */
   readonly strike: (world: AimedWorld, random: Random) => number;
 }
@@ -265,6 +267,24 @@ const AIMS: readonly Aim[] = [
     },
   },
   {
+    // While the leader waits for the store with one feature's record, seats of another are asked for.
+    name: "returns to a weak store with several features",
+    onlyByName: true,
+    profile: (random, leaseMs) => ({
+      ...scarce(random, 6 * leaseMs),
+      clients: 14,
+      features: ["cad", "cam", "fem"].map((name) => ({ name, seats: random.whole(5, 8) })),
+      holdMs: random.pick([1, 4]) * leaseMs,
+      idleMs: 0.3 * leaseMs,
+      restartMsMax: leaseMs,
+      steadyClients: true,
+    }),
+    strike: (world, random) => {
+      const ms = returnToWeakStore(world, random, random.pick(world.members));
+      return ms / world.leaseMs + random.between(0.5, 3);
+    },
+  },
+  {
     name: "duplicates dropped late",
     profile: (random, leaseMs) => {
       const lifeMs = random.pick([6, 10]) * leaseMs;
@@ -402,6 +422,8 @@ const AIMS: readonly Aim[] = [
   },
 ];
 
+const DRAWN = AIMS.filter(({ onlyByName }) => onlyByName !== true);
+
 /** The aim of a seed; null: the usual workload. `named` for a search by hand. */
 export function aimOf(random: Random, named: string | null): string | null {
   if (named !== null) {
@@ -410,7 +432,7 @@ export function aimOf(random: Random, named: string | null): string | null {
       throw new Error(`no aim "${named}"; ${aimNames()}`);
     return named;
   }
-  return random.chance(AIMED_SHARE) ? random.pick(AIMS).name : null;
+  return random.chance(AIMED_SHARE) ? random.pick(DRAWN).name : null;
 }
 
 export function aimNames(): string {
