@@ -323,7 +323,8 @@ export class Desk {
       return await this.convertByToken(request, request.token);
     } finally {
       this.converting -= 1;
-      this.conversions.answered();
+      // A session comes twice when it is to confirm, and takes one turn.
+      if (request.confirm === undefined) this.conversions.answered();
     }
   }
 
