@@ -55,6 +55,7 @@ export function fakeMember(overrides: Partial<MemberApi> = {}): FakeMember {
     readiness: () => null,
     checkout: async (request) => heard("checkout", request, granted(request.feature, true)),
     heartbeat: (request) => heard("heartbeat", request, granted("cad", false)),
+    holds: (session) => session === SESSION,
     release: async (request) => heard("release", request, { released: true, reached: true }),
     authorizations: async (query) => heard("authorizations", query, PAGE),
     features: async () => FEATURES,

@@ -144,6 +144,13 @@ export function createHotPath(options: HotPathOptions): HotPath {
       administrator = caller;
     }
     if (!isSession(session)) return refused(response, NOT_A_SESSION);
+    if (secret !== null && !member.holds(session)) {
+      // A session that was never granted costs a line in every journal of the pool: not for whoever passes by. Who
+      // holds a seat here gives it back in any case.
+      if (lagMs() > limits.lagHeartbeatMs) return refused(response, busy());
+      const stranger = client === null ? null : client(request);
+      if (stranger !== null) return refused(response, stranger, doorStatus(stranger));
+    }
     const words = readReleaseQuery(query);
     if (typeof words === "string") return refused(response, refuse("bad-request", words));
     const act = (): Promise<ReleaseAnswer> =>

@@ -38,6 +38,8 @@ export interface MemberApi {
   checkout(request: CheckoutRequest): Promise<Answer>;
   /** Synchronous when the session is known here: the hot path. */
   heartbeat(request: HeartbeatRequest): Answer | Promise<Answer>;
+  /** Whether the session is in this member's ledger. */
+  holds(session: string): boolean;
   release(request: ReleaseRequest): Promise<ReleaseAnswer>;
   authorizations(query: AuthorizationsQuery): Promise<AuthorizationsPage>;
   features(): Promise<FeaturesAnswer>;

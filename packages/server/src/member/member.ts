@@ -461,6 +461,7 @@ export class Member {
 
   checkout: Desk["checkout"] = (request) => this.desk.checkout(request);
   heartbeat: Desk["heartbeat"] = (request) => this.desk.heartbeat(request);
+  holds = (session: string): boolean => this.context.ledger.sessions.has(session);
   release: Desk["release"] = (request) => this.desk.release(request);
   /** What this member holds is its own to tell, whoever leads: it alone knows when it was renewed. */
   authorizations: Desk["authorizations"] = (query) =>
