@@ -189,7 +189,7 @@ export const LEASES_AND_RECORDS: readonly Mutant[] = [
   },
   {
     name: "allocate-raises-epoch",
-    aim: "dies and returns within one life",
+    aim: "returns to a weak store with several features",
     rule: "4.3: only retire and reinstate change the epoch of an entry",
     file: `${CORE}/allocations.ts`,
     find: `  if (entry !== null && entry.epoch !== more.epoch) {
