@@ -80,7 +80,11 @@ export class VirtualAdministrator {
     let text = this.#olderText;
     if (kind === "newer") {
       this.#sequence += 1;
-      if (drops !== null) this.counts.droppedFeatures += 1;
+      if (drops !== null) {
+        this.counts.droppedFeatures += 1;
+        // What no license names any more is taken back with the usual life.
+        this.lifeMsMax = Math.max(this.lifeMsMax, LIFE_MS_DEFAULT);
+      }
       text = this.#licenseOf(this.#sequence, features, lifeMs);
       this.#olderText = this.#text;
       this.#text = text;
