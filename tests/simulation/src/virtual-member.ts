@@ -281,6 +281,7 @@ export class VirtualMember implements Host<VirtualApi> {
       features: () => member.features(),
       pool: () => member.pool(),
       license: () => member.license(),
+      holds: (session) => member.holds(session),
       installLicense: (text) => member.installLicense(text),
       lead: (id) => member.lead(id),
       remove: (id) => member.remove(id),
