@@ -10,7 +10,8 @@ export interface LicenseOfferProps {
   readonly offered: Offered;
   readonly live: Live;
   /** The number that is in force now, or null when nothing was installed. */
-  readonly onClose: (sequence: number | null) => void;
+  /** What the server did with it; null: it was not sent. */
+  readonly onClose: (answer: LicenseAnswer | null) => void;
 }
 
 /** What would change, what speaks against it, and the button. */
@@ -28,7 +29,7 @@ export function LicenseOffer({ offered, live, onClose }: LicenseOfferProps) {
       if (!may) await live.calls.logIn(typed.trim());
       const answer = await live.calls.change<LicenseAnswer>("PUT", "/v1/license", offered.text);
       void live.refresh();
-      onClose(answer.sequence);
+      onClose(answer);
     } catch (error) {
       setFailure(wordsOfFailure(error));
       setBusy(false);

@@ -20,7 +20,7 @@ export function LicensePage({ live, snapshot }: LicensePageProps) {
   const { license: answer } = snapshot;
   const inForce = answer === null || answer === "none" ? null : answer;
   const [offered, setOffered] = useState<Offered | { readonly invalid: string } | null>(null);
-  const [installed, setInstalled] = useState<number | null>(null);
+  const [installed, setInstalled] = useState<LicenseAnswer | null>(null);
   if (answer === null) return <p class="loading">Reading the license …</p>;
   const current = inForce === null ? null : (inForce.license as License);
   const take = async (file: File | undefined): Promise<void> => {
@@ -41,9 +41,9 @@ export function LicensePage({ live, snapshot }: LicensePageProps) {
         </header>
         <DropZone onFile={(file) => void take(file)} />
         {installed !== null && (
-          <p class="banner good" role="status">
-            License {installed} is in force. Every server takes it over; one that is down does when
-            it comes back.
+          <p class={`banner ${installed.kept === undefined ? "good" : "warn"}`} role="status">
+            {installed.kept ??
+              `License ${installed.sequence} is in force. Every server takes it over; one that is down does when it comes back.`}
           </p>
         )}
         {offered !== null && "invalid" in offered && (
@@ -55,9 +55,9 @@ export function LicensePage({ live, snapshot }: LicensePageProps) {
           <LicenseOffer
             offered={offered}
             live={live}
-            onClose={(sequence) => {
+            onClose={(given) => {
               setOffered(null);
-              setInstalled(sequence);
+              setInstalled(given);
             }}
           />
         )}
