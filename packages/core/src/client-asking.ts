@@ -15,14 +15,12 @@ import type {
   ClientWanting,
   ClientWants,
 } from "./client-types.ts";
-import { LIFE_MS_DEFAULT } from "./timing.ts";
+import { QUEUE_ANSWER_MS } from "./timing.ts";
 
 /** How many servers a client remembers, those the program named included. */
 export const CLIENT_SERVERS_MAX = 32;
 /** No answer to a checkout that does not wait within this is trouble. */
 const CHECKOUT_TIMEOUT_MS = 2_000;
-/** A server answers a waiting checkout within a sixth of its life; the default life is assumed. */
-const QUEUE_ANSWER_MS = LIFE_MS_DEFAULT / 6;
 const BACK_OFF_MS_MIN = 200;
 const BACK_OFF_MS_MAX = 2_000;
 /** A client that believes is waited for: its work goes on, and the pool that takes it over is about to. */

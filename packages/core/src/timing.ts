@@ -10,6 +10,12 @@ export const LEASE_MARGIN_MS_MIN = 200;
 export const LEASE_MARGIN_SHARE = 0.05;
 export const CALL_DEADLINE_MS = 500;
 export const LIFE_MS_DEFAULT = 60_000;
+
+/**
+ * A server answers a checkout that waits within this, or within a sixth of a shorter life, however long the client
+ * is ready to wait: the client does not know the life yet, and takes longer silence for a dead server.
+ */
+export const QUEUE_ANSWER_MS = LIFE_MS_DEFAULT / 6;
 export const LIFE_MARGIN_MS = 250;
 export const LIFE_IN_LEASES_MIN = 6;
 export const LIFE_MS_MAX = 30 * 24 * 3_600_000;

@@ -4,6 +4,7 @@ import {
   entryOf,
   heartbeatMs,
   majorityOf,
+  QUEUE_ANSWER_MS,
   QUEUE_PLACES_MAX,
   refuse,
   type Refusal,
@@ -142,7 +143,8 @@ export class Desk {
       return this.denied(request, refuse("no-seats", words));
     }
     const sentMs = this.member.nowMs();
-    const waitMs = Math.min(request.waitMs ?? 0, this.seats.lifeMs(feature) / 6);
+    const answerMs = Math.min(QUEUE_ANSWER_MS, this.seats.lifeMs(feature) / 6);
+    const waitMs = Math.min(request.waitMs ?? 0, answerMs);
     let session: Session | null = null;
     // Nobody overtakes those who wait already: then the leader decides whose turn it is.
     const inTurn = !this.wants.pending(feature) && !this.seats.isContended(feature);

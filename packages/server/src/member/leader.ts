@@ -14,6 +14,7 @@ import {
   newRecord,
   parseRetiredKey,
   planMove,
+  QUEUE_ANSWER_MS,
   reclaim,
   refuse,
   type Refusal,
@@ -281,10 +282,12 @@ export class Leader {
       queue = new WaitingQueue(Math.floor(this.member.ports.runtime.clocks().wallMs));
       this.queues.set(feature, queue);
     }
-    const keptMs = Math.max(
-      PLACE_KEPT_MS_MIN,
-      effectiveLifeMs(this.member.feature(feature)?.lifeMs, this.member.options.leaseMs) / 3,
+    // Whoever waits asks again once an answer came: after two that it did not ask for, it is gone.
+    const lifeMs = effectiveLifeMs(
+      this.member.feature(feature)?.lifeMs,
+      this.member.options.leaseMs,
     );
+    const keptMs = Math.max(PLACE_KEPT_MS_MIN, Math.min(2 * QUEUE_ANSWER_MS, lifeMs / 3));
     for (const want of waits) {
       const until = this.member.nowMs() + Math.min(keptMs, want.waitMs + PLACE_KEPT_MS_MIN);
       queue?.keep(want.session, want.seats, member, want.ticket, until);

@@ -219,6 +219,29 @@ describe("waiting", () => {
     await pool.time.outcome(second, 60_000);
   });
 
+  test("is answered within ten seconds, however long lives are: the client takes longer silence for a dead server", async () => {
+    const pool = await Pool.of(ALL, { seats: 1, lifeMs: 3_600_000 });
+    await pool.client("holder").checkout("ada");
+    for (const at of ["bob", "ada"]) {
+      const askedMs = pool.time.nowMs;
+      const answer = await pool.client(`waits at ${at}`).checkout(at, { waitMs: 120_000 });
+      expect(answer).toMatchObject({ refused: "queued" });
+      expect(pool.time.nowMs - askedMs).toBeLessThan(11_000);
+    }
+  });
+
+  test("a place whose program is gone holds nobody up for longer than two answers take", async () => {
+    const pool = await Pool.of(ALL, { seats: 1, lifeMs: 3_600_000 });
+    const holder = pool.client("holder");
+    await holder.checkout("ada");
+    await pool.client("gone").checkout("bob", { waitMs: 120_000 });
+    const waiting = pool.client("waiting");
+    expect(await waiting.checkout("cyd", { waitMs: 120_000 })).toMatchObject({ place: 2 });
+    await holder.release("ada");
+    await pool.time.pass(12_000);
+    expect(await waiting.checkout("cyd", { waitMs: 120_000 })).toMatchObject({ member: "cyd" });
+  });
+
   test("a release while it waits gives up the place, and nothing is granted to it later", async () => {
     const pool = await Pool.of(ALL, { seats: 1 });
     const holder = pool.client("holder");
