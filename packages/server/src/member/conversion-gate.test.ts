@@ -37,11 +37,11 @@ describe("the gate of conversions", () => {
   test("spreads those for whom no turn is left", () => {
     const gate = new ConversionGate();
     const waits = Array.from(
-      { length: 40_000 },
+      { length: 120_000 },
       (_, i) => gate.waitMs(FULL, LIFE_MS, 0, (i % 10) / 10) ?? 0,
     );
     expect(Math.max(...waits)).toBeLessThanOrEqual(LIFE_MS / 4);
-    const late = waits.slice(20_000);
+    const late = waits.slice(60_000);
     expect(Math.min(...late)).toBeGreaterThanOrEqual(LIFE_MS / 8);
     expect(new Set(late).size).toBeGreaterThan(5);
   });

@@ -11,7 +11,8 @@ const UNDER_WAY_SECONDS = 0.5;
 const UNDER_WAY_MIN = 100;
 const UNDER_WAY_MAX = 2_000;
 const WINDOW_MS = 500;
-const PER_SECOND_FIRST = 1_000;
+/** Quick enough that a thousand clients of one dead server come in at once; the first half second tells. */
+const PER_SECOND_FIRST = 3_000;
 const PER_SECOND_MIN = 200;
 const WAIT_MS_MIN = 100;
 /** Of a life. Who comes at its heartbeat has two thirds of it left. */
