@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { ConversionGate } from "./conversion-gate.ts";
 
-const FULL = 1_000;
+const FULL = 2_000;
 const LIFE_MS = 60_000;
 
 describe("the gate of conversions", () => {
