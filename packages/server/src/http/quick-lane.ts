@@ -86,7 +86,6 @@ interface Lane {
 
 /** One connection, and the reply to the request that is being answered on it. */
 class QuickConnection implements Reply {
-  headersSent = false;
   readonly #lane: Lane;
   readonly #socket: Socket;
   #isBusy = false;
@@ -105,6 +104,10 @@ class QuickConnection implements Reply {
     socket.on("end", this.#onEnd);
     socket.on("error", this.#onError);
     socket.on("close", this.#onClose);
+  }
+
+  get headersSent(): boolean {
+    return !this.#isBusy;
   }
 
   writeHead(status: number, headers: readonly string[]): void {
@@ -168,7 +171,6 @@ class QuickConnection implements Reply {
     const request = readQuickRequest(chunk, socket, this.#lane.limits.headersBytesMax);
     if (request !== null) {
       this.#isBusy = true;
-      this.headersSent = false;
       if (this.#lane.answer(request, this)) return;
       this.#isBusy = false;
     }
