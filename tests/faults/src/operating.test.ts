@@ -13,13 +13,12 @@ import {
   writeFileSync,
 } from "node:fs";
 import { heartbeatMs } from "@quorate/core";
-import { createServer, type AddressInfo } from "node:net";
-import { once } from "node:events";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { cli, type Program } from "@quorate/e2e/server-process";
 import { waitFor } from "@quorate/e2e/wait";
 import { describe, expect, onTestFailed, test } from "vitest";
+import { freePortOfTwo } from "../../../packages/server/src/store/real-etcd.ts";
 
 const READY_MS_MAX = 60_000;
 const TEST_MS_MAX = 240_000;
@@ -112,7 +111,8 @@ class Site implements AsyncDisposable {
 
   static async make(ids: readonly string[]): Promise<Site> {
     const ports = new Map<string, { https: number; etcd: number }>();
-    for (const id of ids) ports.set(id, { https: await freePort(), etcd: await freePort() });
+    for (const id of ids)
+      ports.set(id, { https: await freePortOfTwo(), etcd: await freePortOfTwo() });
     const site = new Site(ids, ports);
     await site.#prepare();
     return site;
@@ -383,22 +383,5 @@ class Site implements AsyncDisposable {
       await program.ended(30_000).catch(() => program.kill());
     }
     rmSync(this.folder, { recursive: true, force: true });
-  }
-}
-
-/** With a free neighbour above, for etcd's two. */
-async function freePort(): Promise<number> {
-  for (;;) {
-    const low = createServer().listen(0, "127.0.0.1");
-    await once(low, "listening");
-    const { port } = low.address() as AddressInfo;
-    const high = createServer().listen(port + 1, "127.0.0.1");
-    const free = await Promise.race([
-      once(high, "listening").then(() => true),
-      once(high, "error").then(() => false),
-    ]).catch(() => false);
-    low.close();
-    high.close();
-    if (free) return port;
   }
 }

@@ -2,7 +2,7 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { type AddressInfo, createServer } from "node:net";
+import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
@@ -15,7 +15,7 @@ import {
   parseManagedEtcd,
   startManagedEtcd,
 } from "./managed-etcd.ts";
-import { whyNoEtcd } from "./real-etcd.ts";
+import { freePortOfTwo, whyNoEtcd } from "./real-etcd.ts";
 
 const MODULE = new URL("managed-etcd.ts", import.meta.url).href;
 const WAIT_MS_MAX = 30_000;
@@ -149,17 +149,7 @@ function clusterOf(...members: ManagedCluster["members"]): ManagedCluster {
 async function freeMembers(count: number): Promise<ManagedCluster["members"]> {
   const found: { name: string; peerUrl: string; clientUrl: string }[] = [];
   while (found.length < count) {
-    const low = createServer().listen(0, "127.0.0.1");
-    await once(low, "listening");
-    const { port } = low.address() as AddressInfo;
-    const high = createServer().listen(port + 1, "127.0.0.1");
-    const free = await Promise.race([
-      once(high, "listening").then(() => true),
-      once(high, "error").then(() => false),
-    ]).catch(() => false);
-    low.close();
-    high.close();
-    if (!free) continue;
+    const port = await freePortOfTwo();
     found.push({
       name: String.fromCodePoint("a".codePointAt(0)! + found.length),
       peerUrl: `http://127.0.0.1:${port + 1}`,

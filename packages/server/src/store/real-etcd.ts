@@ -178,3 +178,20 @@ async function freePorts(count: number): Promise<number[]> {
   for (const server of servers) server.close();
   return ports;
 }
+
+/** A port with a free neighbour above, for etcd's two. */
+export async function freePortOfTwo(): Promise<number> {
+  for (;;) {
+    const low = createServer().listen(0, "127.0.0.1");
+    await once(low, "listening");
+    const { port } = low.address() as AddressInfo;
+    const high = createServer().listen(port + 1, "127.0.0.1");
+    const free = await Promise.race([
+      once(high, "listening").then(() => true),
+      once(high, "error").then(() => false),
+    ]).catch(() => false);
+    low.close();
+    high.close();
+    if (free) return port;
+  }
+}
