@@ -45,9 +45,9 @@ function clocks(ms: number): Clocks {
 
 /** Reads of one unchanged record at these times, each answered at once. */
 function readAt(times: readonly number[], value = record(), revision = 5): Observation {
-  let seen: Observation | undefined;
+  let seen: Observation | null = null;
   for (const atMs of times) seen = observe(seen, value, revision, clocks(atMs), atMs, timing);
-  if (seen === undefined) throw new Error("at least one read is needed");
+  if (seen === null) throw new Error("at least one read is needed");
   return seen;
 }
 
@@ -64,8 +64,16 @@ describe("what a read shows", () => {
   });
 
   test("a record that appears is alive", () => {
-    const seen = observe(null, record(), 5, clocks(100), 110, timing);
+    const absent = { record: null, lastSent: clocks(0) };
+    const seen = observe(absent, record(), 5, clocks(100), 110, timing);
     expect(seenAlive(seen, clocks(110), timing)).toBe(true);
+  });
+
+  test("a record that appeared within a gap of my own reads is no sign of life of now", () => {
+    const absent = { record: null, lastSent: clocks(0) };
+    const late = timing.readGapMsMax + 1;
+    const seen = observe(absent, record(), 5, clocks(late), late, timing);
+    expect(seenAlive(seen, clocks(late), timing)).toBe(false);
   });
 
   test("a renewal is a sign of life for R, counted from the send of the read", () => {
@@ -112,7 +120,7 @@ describe("retiring the silent", () => {
   });
 
   test("the wait counts from the answer of the first read, not from its send", () => {
-    let seen = observe(undefined, record(), 5, clocks(0), 400, timing);
+    let seen = observe(null, record(), 5, clocks(0), 400, timing);
     for (const atMs of everySecond(1_000, 6_000)) {
       seen = observe(seen, record(), 5, clocks(atMs), atMs, timing);
     }
@@ -201,7 +209,7 @@ test("a mandate is over before anybody may retire its member, whatever the drift
         const sent = holder(0);
         let trueMs = commitAfterMs + answerAfterMs;
         let seen = observe(
-          undefined,
+          null,
           record(),
           5,
           observer(commitAfterMs),

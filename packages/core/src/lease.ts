@@ -46,19 +46,26 @@ export interface Observation {
   readonly lastSent: Clocks;
 }
 
+/** There was no record of the member yet when the observer read last. */
+export interface Absent {
+  readonly record: null;
+  /** Clocks at the send of that read. */
+  readonly lastSent: Clocks;
+}
+
 /**
- * The next observation after a read. `previous` is undefined when the record was never read, null when it
- * was read and absent: a record that appears is alive.
+ * The next observation after a read. `previous` is null when the store was never read before. A record that
+ * appears between two reads is alive.
  */
 export function observe(
-  previous: Observation | null | undefined,
+  previous: Observation | Absent | null,
   record: MemberRecord,
   revision: number,
   sent: Clocks,
   answeredMs: number,
   timing: Timing,
 ): Observation {
-  if (previous === undefined || previous === null || revision > previous.revision) {
+  if (previous === null || previous.record === null || revision > previous.revision) {
     return {
       record,
       revision,
@@ -85,23 +92,23 @@ export function observe(
  * may have changed at any time within it.
  */
 function signOfLife(
-  previous: Observation | null | undefined,
+  previous: Observation | Absent | null,
   record: MemberRecord,
   sent: Clocks,
   answeredMs: number,
   timing: Timing,
 ): Clocks | null {
-  if (previous === undefined || record.state !== "active") return null;
-  if (previous === null) return sent;
+  if (previous === null || record.state !== "active") return null;
+  const before = previous.record === null ? null : previous;
   // A write of only a nonce moves the revision, but nobody who lives and works renewed by it.
-  if (record.renewal <= previous.record.renewal) return previous.aliveAt;
+  if (before !== null && record.renewal <= before.record.renewal) return before.aliveAt;
   // From the send: answers that waited for a paused process say nothing of the time since. By the longest
   // clock: neither does a machine that slept.
   const gapMs = Math.max(
     answeredMs - previous.lastSent.monotonicMs,
     elapsedForHolder(previous.lastSent, sent),
   );
-  return gapMs > timing.readGapMsMax ? previous.aliveAt : sent;
+  return gapMs > timing.readGapMsMax ? (before?.aliveAt ?? null) : sent;
 }
 
 /** I2's "seen alive within the last R", counted like a holder. */

@@ -70,8 +70,15 @@ export const LEASES_AND_RECORDS: readonly Mutant[] = [
     name: "sign-of-life-after-gap",
     rule: "I2: what changed before a gap of one's own reads was not seen alive now",
     file: `${CORE}/lease.ts`,
-    find: `  return gapMs > timing.readGapMsMax ? previous.aliveAt : sent;`,
-    replace: `  return gapMs > Infinity ? previous.aliveAt : sent;`,
+    find: `  return gapMs > timing.readGapMsMax ? (before?.aliveAt ?? null) : sent;`,
+    replace: `  return gapMs > Infinity ? (before?.aliveAt ?? null) : sent;`,
+  },
+  {
+    name: "appeared-within-gap",
+    rule: "I2: a record that appeared within a gap of one's own reads was not seen alive now",
+    file: `${CORE}/lease.ts`,
+    find: `  return gapMs > timing.readGapMsMax ? (before?.aliveAt ?? null) : sent;`,
+    replace: `  return gapMs > timing.readGapMsMax ? (before === null ? sent : before.aliveAt) : sent;`,
   },
   {
     name: "majority-of-the-alive",
@@ -298,6 +305,14 @@ export const LEASES_AND_RECORDS: readonly Mutant[] = [
     file: `${MEMBER}/member.ts`,
     find: `    this.seats.trustedFrom = Number(recovered.facts.get("trusted-from") ?? 0);`,
     replace: `    this.seats.trustedFrom = 0;`,
+  },
+  {
+    name: "rebuild-to-an-older-license",
+    aim: "a store restored from a backup",
+    rule: "4.7, I7: a rebuild keeps what an earlier one wrote of a newer license",
+    file: `${MEMBER}/store-guard.ts`,
+    find: `record.sequence > license.sequence ? record : null`,
+    replace: `record.sequence > Infinity ? record : null`,
   },
   {
     name: "restored-store-unnoticed",

@@ -237,14 +237,17 @@ export class Leader {
     const served: SeatWant[] = [];
     let need = 0;
     let servedInQueue = 0;
+    const inQueue = queue !== undefined && queue.size > 0;
     // What the member has unused itself, but too little of, counts for it.
-    let available = own + this.knownUnused(feature, member);
+    const count = (): number =>
+      own + (inQueue ? this.surelyUnused(feature, member) : this.knownUnused(feature, member));
+    let available = count();
     // Whoever waits goes by its ticket; a request that does not wait comes after all who do.
     for (const want of this.inTurn(queue, wants)) {
       const ahead = Math.max(0, (queue?.seatsAhead(want.session) ?? 0) - servedInQueue);
       if (growth === null && available < need + ahead + want.seats) {
-        const wanted = need + ahead + want.seats - own;
-        available = own + (await this.lookEverywhere(feature, member, wanted));
+        await this.lookEverywhere(feature, member, need + ahead + want.seats - own);
+        available = count();
       }
       if (growth === null && available >= need + ahead + want.seats) {
         need += want.seats;
@@ -325,12 +328,26 @@ export class Leader {
     return refuse("no-seats", detail);
   }
 
-  /** Seats that are free, unused at the asking member, or reported unused by others. */
+  /**
+   * Seats that are free or reported unused by other members. A seat that was given back after the last report
+   * is counted twice: good enough where a move that fails is asked for again.
+   */
   private knownUnused(feature: string, member: string): number {
     const record = this.member.record(feature)?.value;
     if (record === undefined || record.debt > 0) return 0;
     const others = this.others(feature, member).reduce((sum, each) => sum + each.unused, 0);
     return record.free + others;
+  }
+
+  /**
+   * Seats that are free or unused at the leader: no report is believed. Where somebody waits a seat counted
+   * twice would go to the second in the queue.
+   */
+  private surelyUnused(feature: string, member: string): number {
+    const record = this.member.record(feature)?.value;
+    if (record === undefined || record.debt > 0) return 0;
+    const own = member === this.member.id ? 0 : Math.max(0, this.seats.unused(feature));
+    return record.free + own;
   }
 
   private others(feature: string, member: string): { member: string; unused: number }[] {
@@ -350,9 +367,9 @@ export class Leader {
    * A denial is only given after every member that might have an unused seat was asked: reports are a second
    * old. What they give goes to the free seats.
    */
-  private async lookEverywhere(feature: string, member: string, want: number): Promise<number> {
+  private async lookEverywhere(feature: string, member: string, want: number): Promise<void> {
     const record = this.member.record(feature)?.value;
-    if (record === undefined) return 0;
+    if (record === undefined) return;
     const asked = Object.keys(record.allocated).filter(
       (id) =>
         id !== member &&
@@ -361,7 +378,6 @@ export class Leader {
         this.lease.mayReach(id),
     );
     await Promise.all(asked.map((id) => this.askBack(id, feature, want)));
-    return this.knownUnused(feature, member);
   }
 
   private async askBack(id: string, feature: string, seats: number): Promise<number> {

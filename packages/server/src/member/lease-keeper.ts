@@ -56,7 +56,8 @@ export class LeaseKeeper {
   /** Nonces of renewals whose outcome is unknown, with the clocks of their send. */
   private readonly pending = new Map<string, Clocks>();
   private readonly observations = new Map<string, Observation>();
-  private hasRead = false;
+  /** Clocks at the send of the last read of all records; null before the first. */
+  private lastReadSent: Clocks | null = null;
   /** When this member first saw each epoch of the others, for reclaiming. Oldest first. */
   private readonly sawEpochs = new Map<string, { epoch: number; atMs: number }[]>();
   private readonly unreachableUntilMs = new Map<string, number>();
@@ -203,7 +204,7 @@ export class LeaseKeeper {
     this.member.clearAlarm(AWAY_ALARM);
     this.pending.clear();
     this.observations.clear();
-    this.hasRead = false;
+    this.lastReadSent = null;
     this.takeOverAtMs = null;
   }
 
@@ -464,13 +465,14 @@ export class LeaseKeeper {
       if (known === null) continue;
       this.noteEpoch(other, known.value.epoch, answeredMs);
       if (other === id || known.revision !== revision) continue;
-      // After the first read, a record that appears was absent before: its member is alive.
-      const previous = this.observations.get(other) ?? (this.hasRead ? null : undefined);
-      const next = observe(previous, known.value, revision, sent, answeredMs, timing);
+      const before = this.observations.get(other) ?? null;
+      const { lastReadSent } = this;
+      const absent = lastReadSent === null ? null : { record: null, lastSent: lastReadSent };
+      const next = observe(before ?? absent, known.value, revision, sent, answeredMs, timing);
       this.observations.set(other, next);
-      this.tellTransition(other, previous ?? null, next);
+      this.tellTransition(other, before, next);
     }
-    this.hasRead = true;
+    this.lastReadSent = sent;
     this.scheduleTakeOver(answeredMs);
   }
 

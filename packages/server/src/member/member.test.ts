@@ -188,6 +188,37 @@ describe("waiting", () => {
     expect(order).toEqual(["first", "second", "third"]);
   });
 
+  test("is not overtaken by the second in the queue when a third server gives one seat back", async () => {
+    // When the leader looks depends on where each request is in its round: every phase of it is tried.
+    for (let phaseMs = 0; phaseMs < 1_000; phaseMs += 50) {
+      const pool = await Pool.of(ALL, { seats: 3 });
+      const holders = await Promise.all(
+        ALL.map(async (at) => {
+          const holder = pool.client(`holder-${at}`);
+          await holder.checkout(at);
+          return holder;
+        }),
+      );
+      const leader = pool.leader();
+      const [holderAt = "bob", otherAt = "cyd"] = ALL.filter((id) => id !== leader);
+      const order: string[] = [];
+      const wait = async (name: string, at: string): Promise<void> => {
+        const client = pool.client(name);
+        while ("refused" in (await client.ask(at, { waitMs: 60_000 })));
+        order.push(name);
+      };
+      const places = [wait("first", leader)];
+      await pool.time.pass(1_350);
+      places.push(wait("second", otherAt));
+      await pool.time.pass(1_200 + phaseMs);
+      await holders[ALL.indexOf(holderAt)]?.release(holderAt);
+      await pool.time.until("a seat is granted", () => order.length > 0);
+      expect({ phaseMs, order }).toEqual({ phaseMs, order: ["first"] });
+      await holders[ALL.findIndex((id) => id === leader)]?.release(leader);
+      await pool.time.outcome(Promise.all(places), 60_000);
+    }
+  });
+
   test("outlives a leader that could not be reached for longer than it keeps a place", async () => {
     const pool = await Pool.of(ALL, { seats: 1 });
     const holder = pool.client("holder");

@@ -89,6 +89,24 @@ describe("a rebuilt pool", () => {
     expect(pool.record()).toMatchObject({ sequence: 2, seats: 9 });
   });
 
+  test("keeps the seats of a newer license that only the server of the rebuild before knows", async () => {
+    const pool = await Pool.of(["ada", "bob"], REBUILT);
+    pool.cutOff("bob");
+    await pool.time.pass(10_000);
+    const text = licenseText({ sequence: 2, seats: 9, size: 2 });
+    await pool.time.outcome(pool.member("bob").installLicense(text));
+    lose(pool);
+    pool.cutOff("bob", false);
+    await pool.time.until("ada misses its store", () => pool.member("ada").readiness() !== null);
+    await rebuild(pool, "bob");
+    expect(pool.record()).toMatchObject({ sequence: 2, seats: 9 });
+    await rebuild(pool, "ada");
+    expect(pool.record()).toMatchObject({ sequence: 2, seats: 9 });
+    await pool.ready(["ada", "bob"]);
+    await pool.time.pass(5_000);
+    expect(pool.member("ada").license()).toMatchObject({ sequence: 2 });
+  });
+
   test("does not wait longer each time", async () => {
     const pool = await Pool.of(["ada", "bob"], REBUILT);
     const waits: number[] = [];

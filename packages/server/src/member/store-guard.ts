@@ -299,12 +299,14 @@ export class StoreGuard {
     const features = [...licensed.keys(), ...known.keys(), ...Object.keys(this.mostSeats)];
     const lifeMs = this.longestLifeMs + this.mandatesMs();
     return [...new Set(features)].map((feature) => {
-      const seats = licensed.get(feature) ?? 0;
       const record = known.get(feature);
+      // A rebuild at another member knew a newer license, which is not in the store yet.
+      const newer = record !== undefined && record.sequence > license.sequence ? record : null;
+      const seats = newer?.seats ?? licensed.get(feature) ?? 0;
       const before = (record?.seats ?? 0) + (record?.debt ?? 0);
       const out = Math.max(seats, before, this.mostSeats[feature] ?? 0);
       const value: AllocationRecord = {
-        sequence: license.sequence,
+        sequence: newer?.sequence ?? license.sequence,
         nonces: record?.nonces ?? {},
         seats,
         free: 0,
