@@ -75,6 +75,7 @@ export const LEASES_AND_RECORDS: readonly Mutant[] = [
   },
   {
     name: "appeared-within-gap",
+    aim: "a new machine and cut off at once",
     rule: "I2: a record that appeared within a gap of one's own reads was not seen alive now",
     file: `${CORE}/lease.ts`,
     find: `  return gapMs > timing.readGapMsMax ? (before?.aliveAt ?? null) : sent;`,

@@ -13,6 +13,32 @@ export interface AimedWorld extends FaultWorld {
   startTwin(member: VirtualMember, forMs: number): boolean;
 }
 
+/**
+ * A machine is replaced, and as soon as the new one has its record all are cut from the store, one for less long:
+ * it reads of the new member for the first time when that is long silent. In leases.
+ */
+export function appearAndBeCutOff(world: AimedWorld, random: Random): number {
+  const { leaseMs, network, scheduler, store, story } = world;
+  const known = new Set(world.members.map(({ id }) => id));
+  const cutMs = world.members.map(() => random.between(2.5, 4) * leaseMs);
+  cutMs[random.whole(0, cutMs.length - 1)] = random.between(1, 1.9) * leaseMs;
+  const untilThere = (): void => {
+    if (!world.isActive()) return;
+    const isThere = ({ id }: VirtualMember): boolean => !known.has(id) && store.has(`member/${id}`);
+    if (!world.members.some(isThere)) {
+      scheduler.after(0.01 * leaseMs, untilThere);
+      return;
+    }
+    world.members.forEach(({ machine }, index) => {
+      network.cut(machine, STORE_MACHINE, cutMs[index] ?? 0);
+      network.cut(STORE_MACHINE, machine, cutMs[index] ?? 0);
+    });
+    story.tell("aim", "a new machine has its record, and all are cut from the store");
+  };
+  if (world.administrator.replaceMember(random) !== null) untilThere();
+  return world.lifeMs / leaseMs + random.between(4, 8);
+}
+
 /** Both ways, or only the answers. */
 export function cutSomeClients(
   world: AimedWorld,

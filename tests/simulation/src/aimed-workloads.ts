@@ -7,6 +7,7 @@
  */
 import {
   type AimedWorld,
+  appearAndBeCutOff,
   cutSomeClients,
   isolateSomeClients,
   dieAmongIsolated,
@@ -283,6 +284,13 @@ const AIMS: readonly Aim[] = [
       const ms = returnToWeakStore(world, random, random.pick(world.members));
       return ms / world.leaseMs + random.between(0.5, 3);
     },
+  },
+  {
+    name: "a new machine and cut off at once",
+    onlyByName: true,
+    // Nobody here makes room a second time in a store that was restored to before the machine was replaced.
+    profile: (random, leaseMs) => ({ ...scarce(random, 6 * leaseMs), usualFaults: false }),
+    strike: (world, random) => appearAndBeCutOff(world, random),
   },
   {
     name: "duplicates dropped late",

@@ -46,7 +46,7 @@ export function profileOf(
   const name = aimOf(own, byHand ? (aim ?? "none") : aim);
   if (name === null) return usual;
   const usualFaults = own.chance(USUAL_FAULTS_SHARE);
-  return { ...usual, ...aimedProfile(name, own), aim: name, usualFaults };
+  return { ...usual, usualFaults, ...aimedProfile(name, own), aim: name };
 }
 
 function usualProfile(random: Random, members: number | null, byHand: boolean): Profile {

@@ -70,13 +70,15 @@ export class StoreHistory {
         `${member} went from epoch ${last.epoch}, renewal ${last.renewal} to ${next.epoch}, ${next.renewal}`,
       );
     }
-    // Who rebuilt the pool may not have known all epochs of a member; its own journal does.
+    // Who rebuilt the pool may not have known all epochs of a member; its own journal does. It may write a
+    // nonce before, after an unknown outcome.
+    const isRebuilt = isRebuild || (last.isRebuilt && next.epoch === last.epoch);
     const mayJump = isRebuild || last.isRebuilt;
     if (next.epoch > last.epoch + 1 && last.epoch > 0 && !mayJump) {
       this.#violation("history", `${member} jumped from epoch ${last.epoch} to ${next.epoch}`);
     }
     if (next.epoch > last.epoch) this.counts.retirements += 1;
-    this.#members.set(member, { epoch: next.epoch, renewal: next.renewal, isRebuilt: isRebuild });
+    this.#members.set(member, { epoch: next.epoch, renewal: next.renewal, isRebuilt });
     if (next.renewal > last.renewal) this.#facts.memberRenewed(member);
   }
 
