@@ -75,6 +75,9 @@ export class Oracles {
     );
   }
 
+  /** Sessions that two programs used at once: each raises the number of its own messages. */
+  readonly sharedByMistake = new Set<string>();
+
   violated(rule: string, what: string): void {
     if (this.#measuresOnly && !WITHOUT_CLOCKS.includes(rule)) return;
     this.#violation ??= new Violation(`${rule}: ${what}`);

@@ -26,6 +26,7 @@ export interface ProtocolWorld {
   readonly timing: Timing;
   readonly members: readonly VirtualMember[];
   readonly beliefs: () => Iterable<Belief>;
+  readonly sharedByMistake: ReadonlySet<string>;
   readonly violated: (rule: string, what: string) => void;
 }
 
@@ -146,8 +147,10 @@ export class ProtocolOracles {
         // A hand-made message without a number counts as the newest, also after a release; whoever numbers as he
         // likes may release below what the member has seen, and then nothing is buried.
         const isHandMade = entry.n < 0 || entry.holder.user.startsWith(MISCHIEF);
+        // So may one of two who share a session by mistake: the other's number was higher.
+        const isShared = this.#world.sharedByMistake.has(entry.session);
         // A newer message takes the session up again, as those do who share one by mistake.
-        if (isHandMade || entry.n > journaled.releasedN) journaled.releasedN = -1;
+        if (isHandMade || isShared || entry.n > journaled.releasedN) journaled.releasedN = -1;
         else if (entry.n < journaled.releasedN && this.#isBuried(journaled)) {
           this.#world.violated(
             "released",

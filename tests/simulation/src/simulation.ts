@@ -151,6 +151,7 @@ export class Simulation {
       timing,
       members: this.processes,
       beliefs: () => this.oracles.beliefs(),
+      sharedByMistake: this.oracles.sharedByMistake,
       violated: (rule, what) => this.oracles.violated(rule, what),
     });
     this.oracles.onBelief = () => this.protocol.beliefChanged();

@@ -169,6 +169,7 @@ export class VirtualClient {
       this.#world.story.tell(this.name, `uses the session of ${name}`);
       other.share();
       belief.share();
+      this.#world.oracles.sharedByMistake.add(other.session);
       return { session: other.session, secret: tokens.secretOf(other.session) };
     }
     const made = tokens.newSession();
