@@ -70,6 +70,31 @@ describe("one address", () => {
     expect(bursts(9, () => addresses.request(first))).toBe(5);
   });
 
+  it("is a whole network of IPv6, and the same IPv4 address however it is written", () => {
+    const { addresses, connect } = world();
+    const first = connect("2001:db8::1").request;
+    const second = connect("2001:db8::a:b:c:d").request;
+    expect(connect("2001:db8::2").socket.closed).toBe(false);
+    expect(connect("2001:db8::3").socket.closed).toBe(true);
+    expect(connect("2001:db8:0:1::3").socket.closed).toBe(false);
+    expect(bursts(4, () => addresses.request(first))).toBe(4);
+    expect(bursts(4, () => addresses.request(second))).toBe(1);
+    const plain = connect("10.0.0.9").request;
+    const mapped = connect("::ffff:10.0.0.9").request;
+    expect(bursts(4, () => addresses.request(plain))).toBe(4);
+    expect(bursts(4, () => addresses.request(mapped))).toBe(1);
+  });
+
+  it("waits for guesses from any address of its network", () => {
+    const { addresses, connect } = world();
+    const { guesses } = addresses;
+    for (let guess = 0; guess < 10; guess += 1) {
+      guesses.wrong(connect(`2001:db8::${guess.toString(16)}:1`).request);
+    }
+    expect(guesses.refusal(connect("2001:db8::ffff").request)).not.toBeNull();
+    expect(guesses.refusal(connect("2001:db8:0:1::1").request)).toBeNull();
+  });
+
   it("does not start anew by connecting anew", () => {
     const { addresses, connect } = world();
     const { socket, request } = connect("10.0.0.1");

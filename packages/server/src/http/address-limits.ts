@@ -1,5 +1,5 @@
 /**
- * What one address may take of this server, so that a machine that runs wild takes nothing from the others:
+ * What one address (of IPv6 a network of 64 bits) may take of this server, so that a machine that runs wild takes nothing from the others:
  * connections, requests in a stretch of time, and guesses at the administrator's token.
  *
  * Whoever is on this machine has no limit of the first two: a proxy or a busy build host is one address. The
@@ -8,6 +8,7 @@
 import type { Socket } from "node:net";
 import type { Server } from "node:http";
 import { type Refusal, refuse } from "@quorate/core";
+import { addressKey, isLoopback } from "./client-address.ts";
 import type { HttpLimits } from "./http-limits.ts";
 import type { RequestHead } from "./raw-header.ts";
 
@@ -54,8 +55,9 @@ export function createAddressLimits(
   const shareOf = new WeakMap<Socket, Share>();
 
   const open = (socket: Socket): void => {
-    const address = socket.remoteAddress;
-    if (address === undefined || isLoopback(address)) return;
+    const { remoteAddress } = socket;
+    if (remoteAddress === undefined || isLoopback(remoteAddress)) return;
+    const address = addressKey(remoteAddress);
     const share = shares.get(address) ?? {
       connections: 0,
       tokens: limits.addressBurst,
@@ -96,7 +98,8 @@ export function createAddressLimits(
       server.on("connection", open);
       // Over TLS requests come on a socket that wraps the one that was counted.
       server.on("secureConnection", (secure: Socket) => {
-        const share = shares.get(secure.remoteAddress ?? "");
+        const { remoteAddress = "" } = secure;
+        const share = isLoopback(remoteAddress) ? undefined : shares.get(addressKey(remoteAddress));
         if (share !== undefined) shareOf.set(secure, share);
       });
     },
@@ -116,7 +119,7 @@ function createGuesses(nowMs: () => number): Guesses {
   const failures = new Map<string, Failures>();
   return {
     refusal: ({ socket }) => {
-      const known = failures.get(socket.remoteAddress ?? "");
+      const known = failures.get(addressKey(socket.remoteAddress));
       if (known === undefined) return null;
       const leftMs = known.untilMs - nowMs();
       if (leftMs <= 0) return null;
@@ -125,7 +128,7 @@ function createGuesses(nowMs: () => number): Guesses {
       });
     },
     wrong: ({ socket }) => {
-      const address = socket.remoteAddress ?? "";
+      const address = addressKey(socket.remoteAddress);
       const at = nowMs();
       const before = failures.get(address);
       const stale = before === undefined || at - before.untilMs > FORGET_MS;
@@ -147,7 +150,3 @@ const TOO_MANY = refuse(
   "Too many requests come from this address. Back off, then try again.",
   { retryAfterMs: 1_000 },
 );
-
-function isLoopback(address: string): boolean {
-  return address === "::1" || address.startsWith("127.") || address.startsWith("::ffff:127.");
-}

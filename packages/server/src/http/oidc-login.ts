@@ -11,6 +11,7 @@
 import type { IncomingMessage } from "node:http";
 import { type Refusal, refuse } from "@quorate/core";
 import type { Log } from "../member/ports.ts";
+import { addressKey } from "./client-address.ts";
 import { cookieIn, cookieText, isEncrypted } from "./cookies.ts";
 import { originsOf } from "./cross-origin.ts";
 import type { LoginHolder } from "./logins.ts";
@@ -92,7 +93,8 @@ export function createOidcLogin(issuer: OidcIssuer, ownUrl: () => string, log: L
     back.search = question === -1 ? "" : url.slice(question);
     // Whoever has the browser follow a link with a made-up answer must not have it taken to the issuer.
     if (back.searchParams.get("state") !== state) return NOT_BEGUN;
-    if (asking >= ASKING_MAX || !rate.take(request.socket.remoteAddress ?? "")) return TOO_MANY;
+    if (asking >= ASKING_MAX || !rate.take(addressKey(request.socket.remoteAddress)))
+      return TOO_MANY;
     const oidc = await import("openid-client");
     let claims: Readonly<Record<string, unknown>>;
     asking += 1;
