@@ -310,10 +310,10 @@ export const LEASES_AND_RECORDS: readonly Mutant[] = [
   {
     name: "rebuild-to-an-older-license",
     aim: "a store restored from a backup",
-    rule: "4.7, I7: a rebuild keeps what an earlier one wrote of a newer license",
+    rule: "4.7, I7: a rebuild puts the newest license it knows into the store",
     file: `${MEMBER}/store-guard.ts`,
-    find: `record.sequence > license.sequence ? record : null`,
-    replace: `record.sequence > Infinity ? record : null`,
+    find: `if ((stored?.sequence ?? 0) < newest.license.sequence) {`,
+    replace: `if ((stored?.sequence ?? 0) < -1) {`,
   },
   {
     name: "restored-store-unnoticed",

@@ -70,10 +70,11 @@ export class StoreHistory {
         `${member} went from epoch ${last.epoch}, renewal ${last.renewal} to ${next.epoch}, ${next.renewal}`,
       );
     }
-    // Who rebuilt the pool may not have known all epochs of a member; its own journal does. It may write a
-    // nonce before, after an unknown outcome.
-    const isRebuilt = isRebuild || (last.isRebuilt && next.epoch === last.epoch);
+    // Who rebuilt the pool may not have known all epochs of a member; its own journal does. Before it begins anew it
+    // may write a nonce, after an unknown outcome, or be retired once more.
     const mayJump = isRebuild || last.isRebuilt;
+    const begins = next.state === "active" && next.epoch > last.epoch;
+    const isRebuilt = isRebuild || (last.isRebuilt && !begins);
     if (next.epoch > last.epoch + 1 && last.epoch > 0 && !mayJump) {
       this.#violation("history", `${member} jumped from epoch ${last.epoch} to ${next.epoch}`);
     }
@@ -161,6 +162,7 @@ type Shapes = MemberShape & LeaderShape & AllocationShape & { readonly text: str
 interface MemberShape {
   readonly epoch: number;
   readonly renewal: number;
+  readonly state: string;
 }
 
 interface LeaderShape {

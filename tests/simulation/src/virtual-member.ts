@@ -232,7 +232,7 @@ export class VirtualMember implements Host<VirtualApi> {
     const againMs =
       waitsForHuman && !this.isAttended
         ? this.#random.between(HUMAN_MS_MIN, HUMAN_MS_MAX)
-        : this.#random.chance(QUICK_RESTART_SHARE)
+        : this.isAttended || this.#random.chance(QUICK_RESTART_SHARE)
           ? this.#random.between(200, 3_000)
           : this.#random.between(Math.min(3_000, restartMsMax), restartMsMax);
     // The service manager belongs to the machine, so it is stopped and goes on with it.

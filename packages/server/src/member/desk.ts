@@ -810,7 +810,7 @@ export class Desk {
   }
 
   async rebuild(): Promise<PoolAnswer | Refusal> {
-    const problem = await this.guard.rebuild(() => this.licenses.newest());
+    const problem = await this.guard.rebuild(this.licenses);
     return problem === null ? this.pool() : refuse("busy", problem);
   }
 

@@ -124,17 +124,18 @@ export class LicenseKeeper {
   }
 
   /** The newest of what is in force, what the store says as it was read last, and this server's own copy. */
-  async newest(): Promise<License | null> {
+  async newest(): Promise<Checked | null> {
     const texts = [
       this.member.state.get<StoredLicense>(LICENSE_KEY)?.value.text,
       this.member.license?.text,
       await this.member.ports.licenses.readOwn(),
     ];
-    let newest: License | null = null;
+    let newest: Checked | null = null;
     for (const text of texts) {
       const checked = text === undefined || text === null ? null : this.check(text);
       if (checked === null || typeof checked === "string") continue;
-      if (newest === null || checked.license.sequence > newest.sequence) newest = checked.license;
+      const isNewer = newest === null || checked.license.sequence > newest.license.sequence;
+      if (isNewer) newest = checked;
     }
     return newest;
   }
@@ -235,6 +236,16 @@ export class LicenseKeeper {
     };
   }
 
+  /** The value of the store's key that puts a license in force. */
+  toStore(offered: Checked, stored: StoredLicense | null, by: Installer | null): StoredLicense {
+    return {
+      sequence: offered.license.sequence,
+      text: offered.text,
+      history: [this.rowOf(offered, by), ...(stored?.history ?? [])].slice(0, HISTORY_ROWS_MAX),
+      nonces: stored?.nonces ?? {},
+    };
+  }
+
   private check(text: string): Checked | string {
     const checked = this.member.ports.licenses.check(text);
     return typeof checked === "string" ? checked : { ...checked, text };
@@ -247,19 +258,11 @@ export class LicenseKeeper {
       return refuse("busy", `the store does not answer: ${read.reason}`, { retryAfterMs: 1_000 });
     }
     let refusal: Refusal | null = null;
-    const row = this.rowOf(offered, by);
     const written = await this.member.state.change<StoredLicense>(LICENSE_KEY, (stored) => {
       refusal = this.against(offered, stored);
       if (refusal !== null) return refusal.detail;
       if (stored !== null && stored.sequence === offered.license.sequence) return "it is in force";
-      return {
-        value: {
-          sequence: offered.license.sequence,
-          text: offered.text,
-          history: [row, ...(stored?.history ?? [])].slice(0, HISTORY_ROWS_MAX),
-          nonces: stored?.nonces ?? {},
-        },
-      };
+      return { value: this.toStore(offered, stored, by) };
     });
     if (refusal !== null) return refusal;
     if (written.applied || written.reason === "it is in force") return null;

@@ -115,6 +115,7 @@ export class Member {
   private connect(): void {
     const { state } = this.context;
     state.onBackwards = (revision, seen) => this.guard.backwards(revision, seen);
+    state.onKeyBackwards = (key) => this.guard.keyBackwards(key);
     state.onStoreLost = (reason) => this.guard.lost(reason);
     state.isTrusted = () => !this.lease.suspended;
     state.isSameStore = (stored) => this.guard.isSame(stored);
@@ -177,8 +178,13 @@ export class Member {
     this.lease.startAnew();
     for (;;) {
       if (this.context.ended) return true;
+      if (this.guard.rebuilding > 0) {
+        await this.context.pause(timing.renewEveryMs);
+        continue;
+      }
       state.forget();
-      const outcome = await state.transact({ reads: [STORE_KEY] });
+      const reads = [STORE_KEY, memberKeyOf(this.context.id)];
+      const outcome = await state.transact({ reads });
       if (outcome.outcome !== "unknown" && (await this.guard.recognise())) break;
       await this.context.pause(timing.renewEveryMs);
     }

@@ -139,7 +139,7 @@ describe("what is known", () => {
     state.takeIn([{ key: "a", value: '"new"', revision: 7 }]);
     state.takeIn([{ key: "a", value: '"old"', revision: 6 }]);
     state.takeIn([{ key: "a", value: '"other"', revision: 7 }]);
-    expect(state.get("a")).toEqual({ value: "new", revision: 7 });
+    expect(state.get("a")).toMatchObject({ value: "new", revision: 7 });
     expect(changes).toEqual(["a"]);
   });
 
@@ -172,6 +172,29 @@ describe("what is known", () => {
     expect(restored.get("log")).toBeNull();
   });
 
+  test.each(["an older state", "no state"])(
+    "of a key that the store has in %s shows that it went back, whatever others wrote since",
+    async (state) => {
+      const { time, backing, handles } = open(["ada"]);
+      const member = first(handles);
+      const own = "member/ada";
+      backing.apply({ compare: [], puts: [{ key: own, value: "1" }], reads: [] });
+      const backup = new Map(backing.data.changes);
+      backing.apply({ compare: [], puts: [{ key: own, value: "2" }], reads: [] });
+      await time.outcome(member.state.transact({ reads: ["member/"] }));
+      backing.data.changes.clear();
+      if (state === "an older state") {
+        for (const [key, change] of backup) backing.data.changes.set(key, change);
+      }
+      backing.apply({ compare: [], puts: [{ key: "member/bob", value: "1" }], reads: [] });
+      const backwards: string[] = [];
+      member.state.onKeyBackwards = (key) => backwards.push(key);
+      const outcome = await time.outcome(member.state.transact({ reads: ["member/"] }));
+      expect(outcome.outcome).toBe("unknown");
+      expect(backwards).toEqual([own]);
+    },
+  );
+
   test("answers that overtake each other are no store that goes back", async () => {
     const { time, backing, handles } = open(["ada"]);
     const { store, state } = first(handles);
@@ -184,7 +207,7 @@ describe("what is known", () => {
     expect(state.revision).toBe(1);
     expect((await time.outcome(slow)).outcome).toBe("applied");
     expect(backwards).toBe(0);
-    expect(state.get("a")).toEqual({ value: 1, revision: 1 });
+    expect(state.get("a")).toMatchObject({ value: 1, revision: 1 });
   });
 
   test("an answer of before everything was forgotten is not taken in", async () => {

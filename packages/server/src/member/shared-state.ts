@@ -7,7 +7,7 @@
 import type { Timing } from "@quorate/core";
 import type { KeyValue, Outcome, Store } from "../store/store.ts";
 import { StoreLostError } from "../store/store.ts";
-import { STORE_KEY, type StoreRecord } from "./keys.ts";
+import { memberKeyOf, STORE_KEY, type StoreRecord } from "./keys.ts";
 import type { Runtime } from "./ports.ts";
 
 export interface Known<T> {
@@ -39,8 +39,12 @@ export type Written =
 const TRIES_MAX = 12;
 const SETTLE_PAUSE_MS = 100;
 
+/** `asOf`: how many questions had been sent when it was taken in; only a later one can show that it is gone. */
+type Taken = Known<unknown> & { readonly asOf: number };
+
 export class SharedState {
-  private readonly known = new Map<string, Known<unknown>>();
+  private readonly known = new Map<string, Taken>();
+  private sent = 0;
   private readonly lanes = new Map<string, Promise<unknown>>();
   /** Highest revision of the store that was seen. */
   revision = 0;
@@ -50,6 +54,7 @@ export class SharedState {
   onStoreLost: (reason: string) => void = () => {};
   /** An answer shows a lower revision than was seen before its question was sent. */
   onBackwards: (revision: number, seen: number) => void = () => {};
+  onKeyBackwards: (key: string) => void = () => {};
   /** What a read says of the store itself. False: it is another one, and nothing of it is taken in. */
   isSameStore: (stored: StoreRecord | null) => boolean = () => true;
 
@@ -84,7 +89,7 @@ export class SharedState {
     const changed: string[] = [];
     for (const { key, value, revision } of values) {
       if (revision <= this.revisionOf(key)) continue;
-      this.known.set(key, { value: JSON.parse(value) as unknown, revision });
+      this.known.set(key, { value: JSON.parse(value) as unknown, revision, asOf: this.sent });
       changed.push(key);
     }
     for (const key of changed) this.onChange(key);
@@ -112,6 +117,8 @@ export class SharedState {
     // Answers may overtake each other: only what was seen BEFORE the send can show that the store went back.
     const seen = this.revision;
     const { generation } = this;
+    this.sent += 1;
+    const number = this.sent;
     try {
       outcome = await this.store.transact(
         {
@@ -137,6 +144,11 @@ export class SharedState {
       this.onBackwards(outcome.revision, seen);
       return { outcome: "unknown", reason: "the store went backwards" };
     }
+    const older = this.olderThanKnown(number, transaction.reads, outcome.read);
+    if (older !== null) {
+      this.onKeyBackwards(older);
+      return { outcome: "unknown", reason: "the store went backwards" };
+    }
     // By its id and not by what is known of it: in another store the key may have the very same revision.
     if (transaction.reads.includes(STORE_KEY)) {
       const read = outcome.read.find(({ key }) => key === STORE_KEY);
@@ -148,6 +160,26 @@ export class SharedState {
     this.revision = Math.max(this.revision, outcome.revision);
     this.takeIn(outcome.read);
     return outcome;
+  }
+
+  /**
+   * A key that the store has in an older state than was known before the question was sent, or not at all: others
+   * may have worked on in a store that was restored, past all revisions that this member has seen.
+   */
+  private olderThanKnown(
+    sent: number,
+    reads: readonly string[],
+    read: readonly KeyValue[],
+  ): string | null {
+    const found = new Map(read.map(({ key, revision }) => [key, revision]));
+    const own = memberKeyOf(this.self);
+    const asked = reads.some((each) => own.startsWith(each)) ? [own, ...reads] : reads;
+    for (const key of new Set([...found.keys(), ...asked])) {
+      const known = this.known.get(key);
+      if (known === undefined || known.asOf >= sent) continue;
+      if ((found.get(key) ?? 0) < known.revision) return key;
+    }
+    return null;
   }
 
   /**

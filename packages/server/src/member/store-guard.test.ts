@@ -51,6 +51,35 @@ describe("a store that is lost and rebuilt while a server sleeps", () => {
   });
 });
 
+describe("a store that was restored, and in which another server works on", () => {
+  test.each(["goes on", "is started again"])(
+    "is noticed when it is past all that this server saw, which %s",
+    async (how) => {
+      const pool = await Pool.of(["ada", "bob"], REBUILT);
+      const { data } = pool.backing;
+      const backup = new Map(data.changes);
+      await pool.time.pass(5_000);
+      const { revision } = data;
+      if (how === "goes on") pool.cutOff("bob");
+      else pool.kill("bob");
+      pool.kill("ada");
+      data.changes.clear();
+      for (const [key, change] of backup) data.changes.set(key, change);
+      for (let more = 0; more < 50; more += 1) {
+        pool.backing.apply({ compare: [], puts: [{ key: "other", value: "1" }], reads: [] });
+      }
+      expect(data.revision).toBeGreaterThan(revision);
+      if (how === "goes on") pool.cutOff("bob", false);
+      else pool.start("bob");
+      await pool.time.pass(20_000);
+      expect(pool.member("bob").readiness()?.detail).toContain("went backwards");
+      await rebuild(pool, "bob");
+      pool.start("ada");
+      await pool.ready(["ada", "bob"]);
+    },
+  );
+});
+
 test("a server that was cut off when its store was lost says what is wrong with the store", async () => {
   const pool = await Pool.of(["ada", "bob"], REBUILT);
   pool.cutOff("bob");
@@ -105,6 +134,28 @@ describe("a rebuilt pool", () => {
     await pool.ready(["ada", "bob"]);
     await pool.time.pass(5_000);
     expect(pool.member("ada").license()).toMatchObject({ sequence: 2 });
+  });
+
+  test("retires every server that the store knows, also when the first write arrives late", async () => {
+    const pool = await Pool.of(["ada", "bob"], REBUILT);
+    const { data } = pool.backing;
+    const backup = new Map(data.changes);
+    const { revision } = data;
+    await pool.time.pass(5_000);
+    data.changes.clear();
+    for (const [key, change] of backup) data.changes.set(key, change);
+    data.revision = revision;
+    await pool.time.until("ada misses its store", () => pool.member("ada").readiness() !== null);
+    const before = pool.memberRecord("bob").epoch;
+    const { store } = pool.process("ada");
+    store.fate = ({ puts }) => {
+      if (puts.length === 0) return { kind: "answered" };
+      store.fate = () => ({ kind: "answered" });
+      return { kind: "late", ms: 4_000 };
+    };
+    await rebuild(pool, "ada");
+    expect(pool.memberRecord("bob").epoch).toBeGreaterThan(before);
+    await pool.ready(["ada", "bob"]);
   });
 
   test("does not wait longer each time", async () => {

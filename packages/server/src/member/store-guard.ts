@@ -17,9 +17,13 @@ import {
   memberKeyOf,
   type MemberRecord,
   STORE_KEY,
+  type StoredLicense,
   type StoreRecord,
 } from "./keys.ts";
 import type { LeaseKeeper } from "./lease-keeper.ts";
+import type { LicenseKeeper } from "./license-keeper.ts";
+
+type LicensesToRebuild = Pick<LicenseKeeper, "newest" | "toStore">;
 
 const REBUILD_HINT =
   "If the store is really gone or was restored from a backup, run: quorate pool rebuild";
@@ -32,6 +36,8 @@ export class StoreGuard {
   private rebuilds = 0;
   private revision = 0;
   private epoch = 0;
+  /** Of the own record: a restored store in which others worked on may be past all other revisions. */
+  private ownRevision = 0;
   longestLifeMs = LIFE_MS_DEFAULT;
   private epochs: Record<string, number> = {};
   /** The most seats of each feature that were ever out: what a store that is gone may have given. */
@@ -52,6 +58,7 @@ export class StoreGuard {
     this.rebuilds = Number(facts.get("rebuilds") ?? 0);
     this.revision = Number(facts.get("revision") ?? 0);
     this.epoch = Number(facts.get("epoch") ?? 0);
+    this.ownRevision = Number(facts.get("own-revision") ?? 0);
     this.longestLifeMs = Number(facts.get("longest-life") ?? LIFE_MS_DEFAULT);
     this.epochs = JSON.parse(facts.get("epochs") ?? "{}") as Record<string, number>;
     this.mostSeats = JSON.parse(facts.get("most-seats") ?? "{}") as Record<string, number>;
@@ -69,6 +76,12 @@ export class StoreGuard {
   backwards(revision: number, seen: number): void {
     this.suspend(
       `the store went backwards: it is at revision ${revision}, this server has seen ${seen}. ${REBUILD_HINT}`,
+    );
+  }
+
+  keyBackwards(key: string): void {
+    this.suspend(
+      `the store went backwards: it has "${key}" in an older state than this server has seen. ${REBUILD_HINT}`,
     );
   }
 
@@ -115,6 +128,11 @@ export class StoreGuard {
       this.backwards(this.member.state.lastRevision, this.revision);
       return false;
     }
+    const ownKey = memberKeyOf(this.member.id);
+    if (stored.id === this.storeId && this.member.state.revisionOf(ownKey) < this.ownRevision) {
+      this.keyBackwards(ownKey);
+      return false;
+    }
     if (stored.id !== this.storeId) {
       this.suspend(
         `the store (${this.member.ports.store.name}) is another one than this server has worked with. ${REBUILD_HINT}`,
@@ -138,11 +156,13 @@ export class StoreGuard {
     this.storeId = stored.id;
     this.rebuilds = stored.rebuilds;
     this.revision = this.member.state.lastRevision;
+    this.ownRevision = 0;
     try {
       await this.member.ports.journal.append([
         { kind: "fact", name: "store-id", value: stored.id },
         { kind: "fact", name: "rebuilds", value: String(stored.rebuilds) },
         { kind: "fact", name: "revision", value: String(this.revision) },
+        { kind: "fact", name: "own-revision", value: "0" },
       ]);
     } catch (error) {
       this.member.crash(error);
@@ -188,6 +208,8 @@ export class StoreGuard {
     if (this.lease.suspended) return;
     this.revision = Math.max(this.revision, this.member.state.revision);
     this.epoch = Math.max(this.epoch, this.lease.epoch);
+    const ownRevision = this.member.state.revisionOf(memberKeyOf(this.member.id));
+    this.ownRevision = Math.max(this.ownRevision, ownRevision);
     for (const [id, epoch] of Object.entries(this.lease.knownEpochs())) {
       this.epochs[id] = Math.max(this.epochs[id] ?? 0, epoch);
     }
@@ -204,6 +226,7 @@ export class StoreGuard {
     await this.member.ports.journal.append([
       { kind: "fact", name: "revision", value: String(this.revision) },
       { kind: "fact", name: "epoch", value: String(this.epoch) },
+      { kind: "fact", name: "own-revision", value: String(this.ownRevision) },
       { kind: "fact", name: "epochs", value: JSON.stringify(this.epochs) },
       { kind: "fact", name: "longest-life", value: String(this.longestLifeMs) },
       { kind: "fact", name: "most-seats", value: JSON.stringify(this.mostSeats) },
@@ -221,10 +244,22 @@ export class StoreGuard {
 
   /**
    * `quorate pool rebuild`: a new store id, every epoch above all that store and journal know, and every
-   * seat that may be out retired with the longest life: the waits free them. One write. `newest` gives the
-   * newest license that is known, the store's included.
+   * seat that may be out retired with the longest life: the waits free them. One write, with the newest license
+   * that is known: a rebuild at another member would not know it.
    */
-  async rebuild(newest: () => Promise<License | null>): Promise<string | null> {
+  async rebuild(licenses: LicensesToRebuild): Promise<string | null> {
+    this.rebuilding += 1;
+    try {
+      return await this.rebuildNow(licenses);
+    } finally {
+      this.rebuilding -= 1;
+    }
+  }
+
+  /** While it is above 0 nobody else may forget what was read of a store that is not trusted. */
+  rebuilding = 0;
+
+  private async rebuildNow(licenses: LicensesToRebuild): Promise<string | null> {
     const { state } = this.member;
     const look = (): ReturnType<typeof state.transact> => {
       // While the store is not trusted, what is known may be another store's.
@@ -238,8 +273,8 @@ export class StoreGuard {
     if (state.get<StoreRecord>(STORE_KEY)?.value.movedTo !== undefined) {
       return "the pool's store was moved away from here and is alive elsewhere; nothing was changed";
     }
-    const license = await newest();
-    if (license === null) {
+    const newest = await licenses.newest();
+    if (newest === null) {
       return "there is no license to rebuild from; install one first: quorate license install FILE --data DIR, and start this server again";
     }
     this.note();
@@ -247,7 +282,14 @@ export class StoreGuard {
       STORE_KEY,
       (current) => {
         const rebuilds = this.nextRebuild(current);
-        const records = [...this.retiredMembers(), ...this.retiredSeats(license, rebuilds)];
+        const records: { key: string; value: object }[] = [
+          ...this.retiredMembers(),
+          ...this.retiredSeats(newest.license, rebuilds),
+        ];
+        const stored = state.get<StoredLicense>(LICENSE_KEY)?.value ?? null;
+        if ((stored?.sequence ?? 0) < newest.license.sequence) {
+          records.push({ key: LICENSE_KEY, value: licenses.toStore(newest, stored, null) });
+        }
         return {
           value: {
             id: this.member.ports.runtime.nonce(),
@@ -255,7 +297,7 @@ export class StoreGuard {
             nonces: current?.nonces ?? {},
           },
           // A newer license must not come in between.
-          compare: [LICENSE_KEY, ...records.map(({ key }) => key)].map((key) => ({
+          compare: [...new Set([LICENSE_KEY, ...records.map(({ key }) => key)])].map((key) => ({
             key,
             revision: state.revisionOf(key),
           })),
@@ -300,13 +342,11 @@ export class StoreGuard {
     const lifeMs = this.longestLifeMs + this.mandatesMs();
     return [...new Set(features)].map((feature) => {
       const record = known.get(feature);
-      // A rebuild at another member knew a newer license, which is not in the store yet.
-      const newer = record !== undefined && record.sequence > license.sequence ? record : null;
-      const seats = newer?.seats ?? licensed.get(feature) ?? 0;
+      const seats = licensed.get(feature) ?? 0;
       const before = (record?.seats ?? 0) + (record?.debt ?? 0);
       const out = Math.max(seats, before, this.mostSeats[feature] ?? 0);
       const value: AllocationRecord = {
-        sequence: newer?.sequence ?? license.sequence,
+        sequence: license.sequence,
         nonces: record?.nonces ?? {},
         seats,
         free: 0,
