@@ -7,11 +7,14 @@
  * Members are not here: they sign what they say (`peer-envelope.ts`).
  */
 import { hash, timingSafeEqual } from "node:crypto";
+import type { Socket } from "node:net";
+import type { TLSSocket } from "node:tls";
 import { type Refusal, refuse } from "@quorate/core";
 import type { Role } from "@quorate/protocol";
 import type { StoredToken, TokenBook } from "../member/token-keeper.ts";
 import type { Guesses } from "./address-limits.ts";
-import { ISSUER_SILENT } from "./oidc-issuer.ts";
+import type { ClientLimits, ClientShare } from "./client-limits.ts";
+import { ISSUER_SILENT, sourceOfPerson } from "./oidc-issuer.ts";
 import type { OidcBearer } from "./oidc-bearer.ts";
 import { bearsCsrf, type LoginHolder, type Logins } from "./logins.ts";
 import { rawHeader, type RequestHead } from "./raw-header.ts";
@@ -21,6 +24,11 @@ export interface Caller {
   readonly role: Role;
   /** Who it is to the issuer, where somebody may choose a name that another has here. */
   readonly subject?: string;
+}
+
+/** A caller with what it may take of this server. */
+export interface Known extends Caller {
+  readonly share: ClientShare;
 }
 
 /** `open`: whoever reaches the server. */
@@ -35,6 +43,8 @@ export interface AccessOptions {
   readonly tokens: TokenBook | null;
   readonly clients: ClientsDoor;
   readonly readers: Door;
+  /** What each client may take. Nothing is taken here: what a request is shows when it is known who asks. */
+  readonly limits: Pick<ClientLimits, "of" | "ofCertificate">;
   /** Slows down who tries one token after the other. */
   readonly guesses?: Guesses;
   /** Browsers that are logged in. Missing: there are none. */
@@ -48,12 +58,12 @@ export interface AccessOptions {
 
 export interface Access {
   /** Null: clients are open, and the hot path has nothing to ask. */
-  readonly client: ((request: RequestHead) => Refusal | null) | null;
-  /** `path` as the table of routes has it. */
-  reader(request: RequestHead, path: string): Refusal | null;
+  readonly client: ((request: RequestHead) => ClientShare | Refusal) | null;
+  /** `path` as the table of routes has it. Null: readers are open. */
+  reader(request: RequestHead, path: string): ClientShare | Refusal | null;
   /** Asked of what stays open: whether the token that opened it still counts. Logins have their own `onEnd`. */
   readsOn(request: RequestHead): () => boolean;
-  administrator(request: RequestHead): Caller | Refusal;
+  administrator(request: RequestHead): Known | Refusal;
   /** Whether there is anything that says who asks: a token, or the cookie of a login. */
   readonly bringsProof: (request: RequestHead) => boolean;
   /** Who may log in with this token. Each wrong one counts as a guess. */
@@ -67,7 +77,7 @@ const BEARER = /^Bearer +(\S+) *$/i;
 const CLIENT_READS: ReadonlySet<string> = new Set(["/v1/pool", "/v1/features", "/v1/license"]);
 
 export function createAccess(options: AccessOptions): Access {
-  const { adminToken, tokens, guesses, logins, nowMs = Date.now } = options;
+  const { adminToken, tokens, limits, guesses, logins, nowMs = Date.now } = options;
   const isForeign = options.isForeign ?? (() => true);
   if (adminToken === "")
     throw new RangeError("an empty administrator's token would let anybody in");
@@ -83,47 +93,53 @@ export function createAccess(options: AccessOptions): Access {
   const isOver = ({ expiresAt }: StoredToken): boolean =>
     expiresAt !== null && Date.parse(expiresAt) <= nowMs();
 
-  const callerOf = (request: RequestHead): Caller | Refusal => {
+  const known = (caller: Caller, source: string): Known => ({
+    ...plainCaller(caller),
+    share: limits.of(source),
+  });
+  const callerOf = (request: RequestHead): Known | Refusal => {
     const authorization = rawHeader(request, "authorization");
     if (authorization === undefined) return browserOf(request) ?? TOKEN_MISSING;
     const token = BEARER.exec(authorization)?.[1];
     if (token === undefined) return TOKEN_MISSING;
     const id = TOKEN.exec(token)?.[1];
     if (id === undefined) {
-      const known = options.bearer?.callerOf(token) ?? null;
-      if (known !== null) return known;
+      const found = options.bearer?.callerOf(token) ?? null;
+      if (found !== null) {
+        return "refused" in found ? found : known(found, sourceOfPerson(found.subject));
+      }
       if (expected === null) return NO_TOKEN_CONFIGURED;
       // Only here is a guess worth trying: this token is of a person's making, the others are 32 random bytes.
       const slowed = guesses?.refusal(request) ?? null;
       if (slowed !== null) return slowed;
-      if (isBootstrap(token)) return BOOTSTRAP;
+      if (isBootstrap(token)) return known(BOOTSTRAP, BOOTSTRAP.name);
       guesses?.wrong(request);
       return TOKEN_WRONG;
     }
-    const known = storedFor(id, token);
-    if (known === null) return TOKEN_WRONG;
-    if (isOver(known)) return TOKEN_EXPIRED;
-    return { name: known.name, role: known.role };
+    const stored = storedFor(id, token);
+    if (stored === null) return TOKEN_WRONG;
+    if (isOver(stored)) return TOKEN_EXPIRED;
+    return known(stored, sourceOfToken(id));
   };
 
   /** Null: no cookie, or none of a login that is still good. */
-  const browserOf = (request: RequestHead): Caller | Refusal | null => {
+  const browserOf = (request: RequestHead): Known | Refusal | null => {
     const login = logins?.of(request) ?? null;
     if (login === null) return null;
     if (isForeign(request)) return FOREIGN;
     const { method } = request;
     if (method !== "GET" && method !== "HEAD" && !bearsCsrf(request, login)) return CSRF;
-    return plainCaller(login);
+    return known(login, login.source);
   };
 
   const allowed = (
     request: RequestHead,
     roles: readonly Role[],
     refusal: Refusal,
-  ): Refusal | null => {
+  ): ClientShare | Refusal => {
     const caller = callerOf(request);
     if ("refused" in caller) return caller;
-    return roles.includes(caller.role) ? null : refusal;
+    return roles.includes(caller.role) ? caller.share : refusal;
   };
 
   return {
@@ -131,7 +147,8 @@ export function createAccess(options: AccessOptions): Access {
       options.clients === "open"
         ? null
         : (request) => {
-            if (hasCertificate(request)) return null;
+            const { socket } = request;
+            if (isCertified(socket)) return limits.ofCertificate(socket);
             if (options.clients === "certificate") return CERTIFICATE_MISSING;
             return allowed(request, CLIENT_ROLES, NOT_A_CLIENT);
           },
@@ -142,7 +159,8 @@ export function createAccess(options: AccessOptions): Access {
         return null;
       }
       const roles = CLIENT_READS.has(path) ? ALL_ROLES : VIEWER_ROLES;
-      if (CLIENT_READS.has(path) && hasCertificate(request)) return null;
+      const { socket } = request;
+      if (CLIENT_READS.has(path) && isCertified(socket)) return limits.ofCertificate(socket);
       return allowed(request, roles, NOT_A_VIEWER);
     },
     readsOn: (request) => {
@@ -177,7 +195,7 @@ export function createAccess(options: AccessOptions): Access {
         return {
           name: known.name,
           role: known.role,
-          source: `token ${known.id}`,
+          source: sourceOfToken(known.id),
           endsAtMs: known.expiresAt === null ? null : Date.parse(known.expiresAt),
           isGood: () => tokens?.find(known.id)?.hash === known.hash,
         };
@@ -204,8 +222,12 @@ export function doorStatus(refusal: Refusal): number | undefined {
 }
 
 /** A certificate that TLS has verified is as good as a client's token. */
-function hasCertificate({ socket }: RequestHead): boolean {
+function isCertified(socket: Socket): socket is TLSSocket {
   return "authorized" in socket && socket.authorized === true;
+}
+
+function sourceOfToken(id: string): string {
+  return `token ${id}`;
 }
 
 const CLIENT_ROLES: readonly Role[] = ["client", "administrator"];

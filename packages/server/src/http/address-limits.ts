@@ -8,6 +8,7 @@
 import type { Socket } from "node:net";
 import type { Server } from "node:http";
 import { type Refusal, refuse } from "@quorate/core";
+import { Bucket } from "./bucket.ts";
 import { addressKey, isLoopback } from "./client-address.ts";
 import type { HttpLimits } from "./http-limits.ts";
 import type { RequestHead } from "./raw-header.ts";
@@ -17,6 +18,10 @@ export interface AddressLimits {
   watch(server: Server): void;
   /** Takes one request of the sender's share: no look-up and no text is made on the way. */
   request(request: RequestHead): Refusal | null;
+  /** For a session that is there, once nothing else is left: whether there is one of that share. */
+  heartbeat(request: RequestHead): boolean;
+  /** For a request that its own client had no share left for: others of the address go on. */
+  giveBack(request: RequestHead): void;
   /** Whether this sender guessed too often lately, and whether the guess that follows was wrong. */
   readonly guesses: Guesses;
 }
@@ -28,9 +33,8 @@ export interface Guesses {
 
 interface Share {
   connections: number;
-  /** How many requests may come at once. */
-  tokens: number;
-  atMs: number;
+  readonly requests: Bucket;
+  readonly heartbeats: Bucket;
 }
 
 interface Failures {
@@ -50,6 +54,11 @@ export function createAddressLimits(
   limits: HttpLimits,
   nowMs: () => number = () => performance.now(),
 ): AddressLimits {
+  const requests = { perSecond: limits.addressRequestsPerSecond, burst: limits.addressBurst };
+  const heartbeats = {
+    perSecond: limits.addressHeartbeatsPerSecond,
+    burst: limits.addressHeartbeatBurst,
+  };
   const shares = new Map<string, Share>();
   /** By the connection, so that a request costs no look-up by text. Not there: no limit. */
   const shareOf = new WeakMap<Socket, Share>();
@@ -60,8 +69,8 @@ export function createAddressLimits(
     const address = addressKey(remoteAddress);
     const share = shares.get(address) ?? {
       connections: 0,
-      tokens: limits.addressBurst,
-      atMs: nowMs(),
+      requests: new Bucket(requests, nowMs),
+      heartbeats: new Bucket(heartbeats, nowMs),
     };
     if (share.connections >= limits.addressConnectionsMax) {
       // There is no request yet to be answered, and over TLS no way to say a word.
@@ -78,21 +87,13 @@ export function createAddressLimits(
     });
   };
   const tidy = (all: Map<string, Share>, address: string, share: Share): void => {
-    refill(share);
-    if (share.tokens >= limits.addressBurst) all.delete(address);
+    if (share.requests.isFull() && share.heartbeats.isFull()) all.delete(address);
     if (all.size <= ADDRESSES_MAX) return;
     for (const [each, { connections }] of all) {
       if (connections === 0) all.delete(each);
       if (all.size <= ADDRESSES_MAX) return;
     }
   };
-  const refill = (share: Share): void => {
-    const at = nowMs();
-    const more = ((at - share.atMs) / 1_000) * limits.addressRequestsPerSecond;
-    share.tokens = Math.min(limits.addressBurst, share.tokens + more);
-    share.atMs = at;
-  };
-
   return {
     watch: (server) => {
       server.on("connection", open);
@@ -106,11 +107,10 @@ export function createAddressLimits(
     request: ({ socket }) => {
       const share = shareOf.get(socket);
       if (share === undefined) return null;
-      if (share.tokens < 1) refill(share);
-      if (share.tokens < 1) return TOO_MANY;
-      share.tokens -= 1;
-      return null;
+      return share.requests.take() ? null : TOO_MANY;
     },
+    heartbeat: ({ socket }) => shareOf.get(socket)?.heartbeats.take() ?? true,
+    giveBack: ({ socket }) => shareOf.get(socket)?.requests.giveBack(),
     guesses: createGuesses(nowMs),
   };
 }

@@ -12,6 +12,7 @@ import type { TokenBook } from "../member/token-keeper.ts";
 import { doorStatus } from "./access.ts";
 import { addAuditRoutes } from "./audit-routes.ts";
 import type { Access, Caller } from "./access.ts";
+import type { ClientShare } from "./client-limits.ts";
 import { RefusedError } from "./request-bodies.ts";
 import type { BytesOf } from "./request-bodies.ts";
 import type { SendRefusal } from "./problem-replies.ts";
@@ -26,6 +27,8 @@ export interface AdministratorRoutesOptions {
   readonly audit: AuditLog | null;
   /** Null: this pool has no tokens but the administrator's. */
   readonly tokens: TokenBook | null;
+  /** Takes one of the caller's share, or throws what to answer instead. */
+  readonly hold: (share: ClientShare, request: FastifyRequest, reply: FastifyReply) => void;
   readonly bytesOf: BytesOf;
   readonly sendRefusal: SendRefusal;
 }
@@ -47,7 +50,7 @@ export function addAdministratorRoutes(
   app: FastifyInstance,
   options: AdministratorRoutesOptions,
 ): void {
-  const { member, access, audited, audit, tokens, bytesOf, sendRefusal } = options;
+  const { member, access, audited, audit, tokens, hold, bytesOf, sendRefusal } = options;
   const callers = new WeakMap<FastifyRequest, Caller>();
 
   const answer = (reply: FastifyReply, value: object | Refusal): FastifyReply => {
@@ -64,9 +67,10 @@ export function addAdministratorRoutes(
     audited({ caller: callerOf(request), request: request.raw, what, details }, act);
 
   void app.register(async (scope) => {
-    scope.addHook("onRequest", async (request) => {
+    scope.addHook("onRequest", async (request, reply) => {
       const caller = access.administrator(request.raw);
       if (isRefusal(caller)) throw new RefusedError(caller, doorStatus(caller));
+      hold(caller.share, request, reply);
       callers.set(request, caller);
     });
 

@@ -23,6 +23,7 @@ import { doorStatus } from "./access.ts";
 import type { Access, Caller } from "./access.ts";
 import { isJsonMediaType, NOT_JSON, parseJson, readBody } from "./body-reader.ts";
 import type { BodyBounds } from "./body-reader.ts";
+import type { ClientShare, ShareKind } from "./client-limits.ts";
 import type { HttpLimits } from "./http-limits.ts";
 import { INTERNAL_ERROR, sendProblem } from "./problem-replies.ts";
 import type { QuickRequest } from "./quick-request.ts";
@@ -46,6 +47,8 @@ export interface HotPathOptions {
   readonly lagMs: () => number;
   readonly log: Log;
   readonly tally: Tally;
+  /** Told of each request that its own client had no share left for. */
+  readonly limitClient: (request: RequestHead) => void;
 }
 
 /** Read by Node's parser or in the quick lane. */
@@ -56,8 +59,19 @@ export type HotPath = (request: SessionRequest, response: Reply) => boolean;
 
 const HEARTBEAT_END = "/heartbeat";
 
+/** Whether it is a heartbeat of a session that holds a seat here. Whose it is shows later. */
+export function isHeartbeatHere(
+  member: Pick<MemberApi, "holds">,
+  { method, url = "" }: RequestHead,
+): boolean {
+  const isHeartbeat =
+    method === "POST" && url.startsWith(AUTHORIZATIONS_PATH) && url.endsWith(HEARTBEAT_END);
+  if (!isHeartbeat) return false;
+  return member.holds(url.slice(AUTHORIZATIONS_PATH.length + 1, -HEARTBEAT_END.length));
+}
+
 export function createHotPath(options: HotPathOptions): HotPath {
-  const { member, access, audited, limits, bodies, lagMs, log, tally } = options;
+  const { member, access, audited, limits, bodies, lagMs, log, tally, limitClient } = options;
   const { client } = access;
 
   return (request, response) => {
@@ -84,8 +98,11 @@ export function createHotPath(options: HotPathOptions): HotPath {
 
   function checkout(request: SessionRequest, response: Reply, query: string): void {
     if (lagMs() > limits.lagNewMs) return refused(response, busy());
-    const stranger = client === null ? null : client(request);
-    if (stranger !== null) return refused(response, stranger, doorStatus(stranger));
+    const share = client === null ? null : client(request);
+    if (share !== null) {
+      if (isRefusal(share)) return refused(response, share, doorStatus(share));
+      if (isLimited(request, response, share, "requests")) return;
+    }
     const secret = secretOf(request);
     if (secret === null) return refused(response, SECRET_MISSING);
     if (query !== "") return refused(response, NO_QUERY);
@@ -98,7 +115,7 @@ export function createHotPath(options: HotPathOptions): HotPath {
       if (typeof body === "string") return refused(response, refuse("bad-request", body));
       // The body is fresh from the parser and nobody else's: the secret goes into it, not into a copy.
       const asked = Object.assign(body, { secret });
-      return grant(response, () => member.checkout(asked), isCreated);
+      return grant(response, () => member.checkout(asked), isCreated, share, "requests");
     });
   }
 
@@ -110,8 +127,11 @@ export function createHotPath(options: HotPathOptions): HotPath {
   ): void {
     if (lagMs() > limits.lagHeartbeatMs) return refused(response, busy());
     // A heartbeat of a session that is not known may become a new request: it takes the same.
-    const stranger = client === null ? null : client(request);
-    if (stranger !== null) return refused(response, stranger, doorStatus(stranger));
+    const share = client === null ? null : client(request);
+    if (share !== null) {
+      if (isRefusal(share)) return refused(response, share, doorStatus(share));
+      if (isLimited(request, response, share, "heartbeats")) return;
+    }
     const secret = secretOf(request);
     if (secret === null) return refused(response, SECRET_MISSING);
     if (!isSession(session)) return refused(response, NOT_A_SESSION);
@@ -128,29 +148,37 @@ export function createHotPath(options: HotPathOptions): HotPath {
       if (!("value" in parsed)) return refused(response, parsed);
       const body = readHeartbeatBody(parsed.value);
       if (typeof body === "string") return refused(response, refuse("bad-request", body));
+      // Who has neither a seat here nor a token of one elsewhere asks for a new one.
+      const isNew = share !== null && body.token === undefined && !member.holds(session);
+      if (isNew && isLimited(request, response, share, "requests")) return;
       const heard = Object.assign(body, { session, secret });
-      return grant(response, () => member.heartbeat(heard), isConverted);
+      const kind = isNew ? "requests" : "heartbeats";
+      return grant(response, () => member.heartbeat(heard), isConverted, share, kind);
     });
   }
 
   function release(request: SessionRequest, response: Reply, session: string, query: string): void {
     const secret = secretOf(request);
     let administrator: Caller | null = null;
+    let share: ClientShare | null = null;
     if (secret === null) {
       const nobody = !access.bringsProof(request);
       if (nobody || countOfHeader(request, SESSION_HEADER) > 0) return refused(response, NOBODY);
       const caller = access.administrator(request);
       if (isRefusal(caller)) return refused(response, caller, doorStatus(caller));
       administrator = caller;
+      share = caller.share;
     }
     if (!isSession(session)) return refused(response, NOT_A_SESSION);
     if (secret !== null && !member.holds(session)) {
       // A session that was never granted costs a line in every journal of the pool: not for whoever passes by. Who
       // holds a seat here gives it back in any case.
       if (lagMs() > limits.lagHeartbeatMs) return refused(response, busy());
-      const stranger = client === null ? null : client(request);
-      if (stranger !== null) return refused(response, stranger, doorStatus(stranger));
+      const known = client === null ? null : client(request);
+      if (known !== null && isRefusal(known)) return refused(response, known, doorStatus(known));
+      share = known;
     }
+    if (share !== null && isLimited(request, response, share, "requests")) return;
     const words = readReleaseQuery(query);
     if (typeof words === "string") return refused(response, refuse("bad-request", words));
     const act = (): Promise<ReleaseAnswer> =>
@@ -173,9 +201,16 @@ export function createHotPath(options: HotPathOptions): HotPath {
               },
               act,
             );
+      share?.begin("requests");
       answered.then(
-        (answer) => sendReleased(response, answer),
-        (error: unknown) => failed(response, error),
+        (answer) => {
+          share?.end("requests");
+          sendReleased(response, answer);
+        },
+        (error: unknown) => {
+          share?.end("requests");
+          failed(response, error);
+        },
       );
     } catch (error) {
       failed(response, error);
@@ -186,13 +221,22 @@ export function createHotPath(options: HotPathOptions): HotPath {
     response: Reply,
     ask: () => Answer | Promise<Answer>,
     isNew: (granted: Granted) => boolean,
+    share: ClientShare | null,
+    kind: ShareKind,
   ): void {
     try {
       const answer = ask();
       if (answer instanceof Promise) {
+        share?.begin(kind);
         answer.then(
-          (settled) => sendAnswer(response, settled, isNew),
-          (error: unknown) => failed(response, error),
+          (settled) => {
+            share?.end(kind);
+            sendAnswer(response, settled, isNew);
+          },
+          (error: unknown) => {
+            share?.end(kind);
+            failed(response, error);
+          },
         );
       } else sendAnswer(response, answer, isNew);
     } catch (error) {
@@ -213,6 +257,20 @@ export function createHotPath(options: HotPathOptions): HotPath {
       response.writeHead(204, NO_BODY_HEADERS);
       response.end();
     } else sendJson(response, 202, JSON.stringify(answer));
+  }
+
+  /** Takes one of the client's share; true: there is none left, and the client was told. */
+  function isLimited(
+    request: SessionRequest,
+    response: Reply,
+    share: ClientShare,
+    kind: ShareKind,
+  ): boolean {
+    const excess = share.take(kind);
+    if (excess === null) return false;
+    limitClient(request);
+    refused(response, excess, 429);
+    return true;
   }
 
   function refused(response: Reply, refusal: Refusal, status?: number): void {

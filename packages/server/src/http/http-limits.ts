@@ -6,6 +6,18 @@ export interface HttpLimits {
   readonly addressRequestsPerSecond: number;
   /** How many requests of one address may come at once. */
   readonly addressBurst: number;
+  /** Of sessions that are there, when the address has no other share left: they are refused last. */
+  readonly addressHeartbeatsPerSecond: number;
+  readonly addressHeartbeatBurst: number;
+  /** Of one token, with its logins, or one certificate: half of what a whole address has. */
+  readonly clientRequestsPerSecond: number;
+  readonly clientBurst: number;
+  /** Requests that wait for their answers, for a seat, say. */
+  readonly clientUnderWayMax: number;
+  /** Of sessions that are there: 100,000 with one token at one server beat 5,000 times a second. */
+  readonly clientHeartbeatsPerSecond: number;
+  readonly clientHeartbeatBurst: number;
+  readonly clientHeartbeatsUnderWayMax: number;
   readonly headersBytesMax: number;
   readonly headersMs: number;
   /** From the first byte of a request to the last: what ends slow bodies. */
@@ -36,6 +48,14 @@ export const HTTP_LIMITS: HttpLimits = {
   addressConnectionsMax: 4_000,
   addressRequestsPerSecond: 2_000,
   addressBurst: 8_000,
+  addressHeartbeatsPerSecond: 2_000,
+  addressHeartbeatBurst: 8_000,
+  clientRequestsPerSecond: 1_000,
+  clientBurst: 4_000,
+  clientUnderWayMax: 2_000,
+  clientHeartbeatsPerSecond: 10_000,
+  clientHeartbeatBurst: 40_000,
+  clientHeartbeatsUnderWayMax: 10_000,
   headersBytesMax: 16 * 1024,
   headersMs: 10_000,
   requestMs: 15_000,

@@ -15,7 +15,7 @@ import type { Tracer } from "@opentelemetry/api";
 import Fastify from "fastify";
 import type { FastifyError, FastifyReply, FastifyRequest } from "fastify";
 import type { Metric } from "prom-client";
-import { BODY_BYTES_MAX, NAME_CHARACTERS_MAX, refuse } from "@quorate/core";
+import { BODY_BYTES_MAX, isRefusal, NAME_CHARACTERS_MAX, refuse } from "@quorate/core";
 import type { Refusal } from "@quorate/core";
 import { methodsAt } from "@quorate/protocol";
 import type { AuditLog } from "../audit/audit-log.ts";
@@ -29,12 +29,14 @@ import { createAddressLimits } from "./address-limits.ts";
 import { addAdministratorRoutes } from "./administrator-routes.ts";
 import { NOT_JSON } from "./body-reader.ts";
 import type { BodyBounds } from "./body-reader.ts";
+import { createClientLimits } from "./client-limits.ts";
+import type { ClientShare } from "./client-limits.ts";
 import { addConsoleRoutes, readConsole } from "./console-files.ts";
 import { crossOriginOf, isForeignTo, poolOriginsOf } from "./cross-origin.ts";
 import { createLagMeter } from "./event-loop-lag.ts";
 import type { LagMeter } from "./event-loop-lag.ts";
 import { createEventStreams } from "./events.ts";
-import { createHotPath } from "./hot-path.ts";
+import { createHotPath, isHeartbeatHere } from "./hot-path.ts";
 import { HTTP_LIMITS } from "./http-limits.ts";
 import type { HttpLimits } from "./http-limits.ts";
 import { addLoginRoutes } from "./login-routes.ts";
@@ -51,8 +53,9 @@ import {
   sendProblemToSocket,
 } from "./problem-replies.ts";
 import { openQuickLane } from "./quick-lane.ts";
-import { rawHeader } from "./raw-header.ts";
+import { rawHeader, type RequestHead } from "./raw-header.ts";
 import { addReadRoutes } from "./read-routes.ts";
+import type { Reply } from "./reply.ts";
 import { readBodiesOf, RefusedError } from "./request-bodies.ts";
 import { unknownMember } from "./session-bodies.ts";
 import { traceCalls } from "../tracing/tracing.ts";
@@ -105,6 +108,7 @@ export async function createHttpServer(options: HttpServerOptions): Promise<Http
   let meter: LagMeter | null = null;
   const lagMs = options.lagMs ?? (() => meter?.lagMs() ?? 0);
   const addresses = createAddressLimits(limits);
+  const clients = createClientLimits(limits);
   const logins = createLogins();
   const isOfPool = poolOriginsOf(() => member.pool());
   const isForeign = isForeignTo(isOfPool);
@@ -112,6 +116,7 @@ export async function createHttpServer(options: HttpServerOptions): Promise<Http
   const bearer = issuer === null ? null : createOidcBearer(issuer);
   const access = createAccess({
     bearer,
+    limits: clients,
     guesses: addresses.guesses,
     logins,
     isForeign,
@@ -129,7 +134,22 @@ export async function createHttpServer(options: HttpServerOptions): Promise<Http
     pendingBytes: 0,
   };
   const crossOrigin = crossOriginOf(isOfPool);
-  const hotPath = createHotPath({ member, access, audited, limits, bodies, lagMs, log, tally });
+  /** What its own client had no share left for is not the address's doing. */
+  const limitClient = (request: RequestHead): void => {
+    addresses.giveBack(request);
+    tally.limited.client += 1;
+  };
+  const hotPath = createHotPath({
+    member,
+    access,
+    audited,
+    limits,
+    bodies,
+    lagMs,
+    log,
+    tally,
+    limitClient,
+  });
   const server = createWebServer(options.tls ?? null, {
     maxHeaderSize: limits.headersBytesMax,
     headersTimeout: limits.headersMs,
@@ -144,10 +164,9 @@ export async function createHttpServer(options: HttpServerOptions): Promise<Http
   const lane = openQuickLane(server, limits, (request, reply) => {
     // Verifying waits for the issuer's keys, and nothing waits here.
     if (bearer?.isUnverified(request) === true) return false;
-    const excess = addresses.request(request);
+    const excess = excessOf(request);
     if (excess === null) return hotPath(request, reply);
-    tally.refused(excess.refused);
-    sendProblem(reply, excess, 429);
+    limitAddress(reply, excess);
     return true;
   });
   addresses.watch(server);
@@ -166,10 +185,9 @@ export async function createHttpServer(options: HttpServerOptions): Promise<Http
           sendProblem(response, HOST_MISSING);
           return;
         }
-        const excess = addresses.request(request);
+        const excess = excessOf(request);
         if (excess !== null) {
-          tally.refused(excess.refused);
-          sendProblem(response, excess, 429);
+          limitAddress(response, excess);
           return;
         }
         const answer = (): void => {
@@ -190,6 +208,25 @@ export async function createHttpServer(options: HttpServerOptions): Promise<Http
   });
   refuseExoticRequests(server);
 
+  function excessOf(request: RequestHead): Refusal | null {
+    const excess = addresses.request(request);
+    if (excess === null) return null;
+    return isHeartbeatHere(member, request) && addresses.heartbeat(request) ? null : excess;
+  }
+
+  function limitAddress(reply: Reply, excess: Refusal): void {
+    tally.limited.address += 1;
+    tally.refused(excess.refused);
+    sendProblem(reply, excess, 429);
+  }
+
+  function hold(share: ClientShare, { raw }: FastifyRequest, reply: FastifyReply): void {
+    const excess = clients.hold(share, raw, reply.raw);
+    if (excess === null) return;
+    limitClient(raw);
+    throw new RefusedError(excess, 429);
+  }
+
   function sendRefusal(reply: FastifyReply, refusal: Refusal, status?: number): void {
     tally.refused(refusal.refused);
     const problem = problemReply(refusal, status);
@@ -205,8 +242,10 @@ export async function createHttpServer(options: HttpServerOptions): Promise<Http
     // By the route that was found, not by what was written: a path has many spellings.
     const path = routeOptions.url ?? "";
     if (!PUBLIC_PATHS.has(path)) {
-      const refusal = access.reader(raw, path);
-      if (refusal !== null) throw new RefusedError(refusal, doorStatus(refusal));
+      const reader = access.reader(raw, path);
+      if (reader === null) return;
+      if (isRefusal(reader)) throw new RefusedError(reader, doorStatus(reader));
+      hold(reader, request, reply);
     }
   });
   const bytesOf = readBodiesOf(app, bodies);
@@ -262,6 +301,7 @@ export async function createHttpServer(options: HttpServerOptions): Promise<Http
     audited,
     audit: options.audit ?? null,
     tokens: options.tokens ?? null,
+    hold,
     bytesOf,
     sendRefusal,
   });

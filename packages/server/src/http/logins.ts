@@ -27,6 +27,8 @@ export interface Login extends Caller {
   /** What each changing call must repeat in a header. */
   readonly csrf: string;
   readonly endsAtMs: number;
+  /** Its holder's. */
+  readonly source: string;
 }
 
 export interface Logins {
@@ -120,6 +122,7 @@ export function createLogins(nowMs: () => number = Date.now): Logins {
         ...(holder.subject === undefined ? {} : { subject: holder.subject }),
         csrf: randomBytes(SECRET_BYTES).toString("base64url"),
         endsAtMs: Math.min(at + LOGIN_MS_MAX, holder.endsAtMs ?? Infinity),
+        source: holder.source,
         holder,
         usedAtMs: at,
         listeners: new Set(),

@@ -170,6 +170,11 @@ function countersOf(
   const failovers = counter("failovers", "Changes of the leadership that this server saw", []);
   const answered = counter("calls_answered", "Calls about sessions that went well", []);
   const refused = counter("refusals", "Calls that were refused, by code", ["code"]);
+  const limited = counter(
+    "requests_limited",
+    "Calls that were refused because their address or their client had asked too much, by which",
+    ["by"],
+  );
   const seen = new Set<string>();
   let term = 0;
 
@@ -201,6 +206,8 @@ function countersOf(
       answered.inc(tally.answered);
       refused.reset();
       for (const [code, count] of tally.refusals()) refused.inc({ code }, count);
+      limited.reset();
+      for (const [by, count] of Object.entries(tally.limited)) limited.inc({ by }, count);
     },
   };
 }

@@ -114,6 +114,11 @@ export function personOf(claims: Readonly<Record<string, unknown>>): Person | nu
   return { name: [username, email].find(isShown) ?? sub, subject: sub };
 }
 
+/** What a person's logins and calls are counted by: another may have the name here. */
+export function sourceOfPerson(subject = ""): string {
+  return `oidc ${subject}`;
+}
+
 export function hasClaim(claims: Readonly<Record<string, unknown>>, name: string): boolean {
   return claimIn(claims, name) !== undefined;
 }

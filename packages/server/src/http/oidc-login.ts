@@ -15,7 +15,14 @@ import { addressKey } from "./client-address.ts";
 import { cookieIn, cookieText, isEncrypted } from "./cookies.ts";
 import { originsOf } from "./cross-origin.ts";
 import type { LoginHolder } from "./logins.ts";
-import { hasClaim, ISSUER_SILENT, type OidcIssuer, personOf, roleOf } from "./oidc-issuer.ts";
+import {
+  hasClaim,
+  ISSUER_SILENT,
+  type OidcIssuer,
+  personOf,
+  roleOf,
+  sourceOfPerson,
+} from "./oidc-issuer.ts";
 import { createRate } from "./rate.ts";
 import { rawHeader } from "./raw-header.ts";
 
@@ -138,7 +145,14 @@ function holderOf(
     return refuse("forbidden", `${person.name} is known to the issuer, but has no role here.`);
   }
   const { name, subject } = person;
-  return { name, role, subject, source: `oidc ${subject}`, endsAtMs: null, isGood: () => true };
+  return {
+    name,
+    role,
+    subject,
+    source: sourceOfPerson(subject),
+    endsAtMs: null,
+    isGood: () => true,
+  };
 }
 
 function hasUserInfo(configuration: Awaited<ReturnType<OidcIssuer["configuration"]>>): boolean {

@@ -15,6 +15,7 @@ import {
   SESSION_HEADERS,
   serverOf,
 } from "./fake-member.ts";
+import type { HttpLimits } from "./http-limits.ts";
 import type { HttpServer } from "./http-server.ts";
 import type { OidcOptions } from "./oidc-issuer.ts";
 import { CLIENT_ID, CLIENT_SECRET, startIssuer, type TestIssuer } from "./test-issuer.ts";
@@ -63,7 +64,10 @@ const options = (more: Partial<OidcOptions> = {}): OidcOptions => ({
   ...more,
 });
 
-async function serve(more: Partial<OidcOptions> = {}): Promise<HttpServer> {
+async function serve(
+  more: Partial<OidcOptions> = {},
+  limits: Partial<HttpLimits> = {},
+): Promise<HttpServer> {
   const plain = fakeMember().pool();
   const pool = (): PoolAnswer => ({
     ...plain,
@@ -75,6 +79,7 @@ async function serve(more: Partial<OidcOptions> = {}): Promise<HttpServer> {
     oidc: options(more),
     audit,
     log,
+    limits,
   });
   if (ownUrl === "") ownUrl = made.url;
   return made;
@@ -317,6 +322,22 @@ describe("calls with a token of the issuer's", () => {
   const tokens = async (token: string): Promise<number> =>
     (await ask(`${server.url}/v1/tokens`, "GET", { Authorization: `Bearer ${token}` })).status;
   const part = (value: object): string => Buffer.from(JSON.stringify(value)).toString("base64url");
+
+  it("are one client for each person, however many tokens there are", async () => {
+    const limited = await serve({}, { clientBurst: 3, clientRequestsPerSecond: 0.001 });
+    const read = async (claims: object, more: object): Promise<number> => {
+      const token = await issuer.sign({ ...good(), ...claims }, more);
+      const headers = { Authorization: `Bearer ${token}` };
+      return (await ask(`${limited.url}/v1/pool`, "GET", headers)).status;
+    };
+    const found: number[] = [];
+    for (const iat of [1, 2, 3, 4]) found.push(await read({ iat }, {}));
+    expect(found).toEqual([200, 200, 200, 429]);
+    expect(await read({}, { typ: "at+jwt" })).toBe(429);
+    // Another person, whom the issuer lets have the same name.
+    expect(await read({ sub: "u2" }, {})).toBe(200);
+    await limited.close();
+  });
 
   it("may do what the person's role may", async () => {
     expect(await tokens(await issuer.sign(good()))).toBe(200);

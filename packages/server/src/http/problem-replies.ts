@@ -22,6 +22,8 @@ export type SendRefusal = (reply: FastifyReply, refusal: Refusal, status?: numbe
 export interface ProblemReply {
   readonly status: number;
   readonly text: string;
+  /** Text that is all ASCII, as nearly all is, goes out without being converted. */
+  readonly encoding: "latin1" | "utf8";
   /** Flat list of names and values, as `writeHead` takes it. */
   readonly headers: string[];
 }
@@ -30,11 +32,12 @@ export interface ProblemReply {
 export function problemReply(refusal: Refusal, status?: number): ProblemReply {
   const problem = problemOf(refusal, status);
   const text = JSON.stringify(problem);
+  const bytes = Buffer.byteLength(text);
   const headers = [
     "Content-Type",
     PROBLEM_MEDIA_TYPE,
     "Content-Length",
-    String(Buffer.byteLength(text)),
+    String(bytes),
     "Cache-Control",
     "no-store",
     "X-Content-Type-Options",
@@ -45,7 +48,8 @@ export function problemReply(refusal: Refusal, status?: number): ProblemReply {
   }
   if (refusal.refused === "unauthorized")
     headers.push("WWW-Authenticate", 'Bearer realm="quorate"');
-  return { status: problem.status, text, headers };
+  const encoding = bytes === text.length ? "latin1" : "utf8";
+  return { status: problem.status, text, encoding, headers };
 }
 
 export function sendProblem(
@@ -55,7 +59,7 @@ export function sendProblem(
 ): void {
   const reply = problemReply(refusal, status);
   response.writeHead(reply.status, reply.headers);
-  response.end(reply.text);
+  response.end(reply.text, reply.encoding);
 }
 
 /** For what Node's parser refused: there is no response object, only the socket, which is closed. */
