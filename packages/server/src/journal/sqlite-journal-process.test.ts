@@ -9,7 +9,7 @@ import { createInterface } from "node:readline";
 import type { TestContext } from "vitest";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { grantOf } from "./journal.conformance.ts";
-import { JournalFailedError } from "./journal.ts";
+import { HISTORY_LIMIT_MAX, JournalFailedError } from "./journal.ts";
 import { openSqliteJournal } from "./sqlite-journal.ts";
 
 const MODULE = new URL("./sqlite-journal.ts", import.meta.url).href;
@@ -77,6 +77,10 @@ async function lineOf(lines: AsyncIterator<string>): Promise<string> {
 async function sessionsAfterRestart(): Promise<Set<string>> {
   const journal = await openSqliteJournal(folder);
   const { sessions } = await journal.recover();
+  // Who holds a seat is in the history as well, as a use that is not over.
+  const uses = await journal.history({ limit: HISTORY_LIMIT_MAX });
+  expect(uses.length).toBe(Math.min(sessions.length, HISTORY_LIMIT_MAX));
+  expect(uses.filter((use) => use.endedAtMs !== null)).toEqual([]);
   await journal.close();
   return new Set(sessions.map((session) => session.session));
 }

@@ -1,10 +1,16 @@
-/** The tables of journal.db. The state that a start reads is kept apart from the history that people read. */
-export const SCHEMA_VERSION = 2;
+/**
+ * The tables of journal.db. The state that a start reads is kept apart from the history that people read: a use is
+ * in `sessions` while it lasts, with the number of the row that it will have, and in `history` once it is over.
+ */
+export const SCHEMA_VERSION = 3;
 
 /** Each release in its turn, and a session may have several: appending costs a quarter of keeping one for each. */
 const RELEASES = `CREATE TABLE releases (
     id INTEGER PRIMARY KEY, session TEXT NOT NULL, n INTEGER NOT NULL, at INTEGER NOT NULL
   );`;
+
+/** Uses that are not over are read in the order of the history. */
+const SESSIONS_BY_TIME = "CREATE INDEX sessions_by_time ON sessions (granted_at, history);";
 
 /** What makes this version of the one before, by the version before. */
 export const UPGRADES: ReadonlyMap<number, string> = new Map([
@@ -14,6 +20,13 @@ export const UPGRADES: ReadonlyMap<number, string> = new Map([
     INSERT INTO releases (session, n, at) SELECT session, n, at FROM tombstones ORDER BY at;
     DROP TABLE tombstones;
     PRAGMA user_version = 2;`,
+  ],
+  [
+    2,
+    `DELETE FROM history WHERE id IN (SELECT history FROM sessions);
+    DROP INDEX sessions_of_epoch;
+    ${SESSIONS_BY_TIME}
+    PRAGMA user_version = 3;`,
   ],
 ]);
 
@@ -27,7 +40,7 @@ export const SCHEMA = `
     life_ms INTEGER NOT NULL, epoch INTEGER NOT NULL, granted_at INTEGER NOT NULL,
     hold_ms INTEGER NOT NULL, history INTEGER NOT NULL
   ) WITHOUT ROWID;
-  CREATE INDEX sessions_of_epoch ON sessions (feature, epoch);
+  ${SESSIONS_BY_TIME}
   CREATE TABLE holds (
     id INTEGER PRIMARY KEY, session TEXT NOT NULL, feature TEXT NOT NULL, seats INTEGER NOT NULL,
     epoch INTEGER NOT NULL, hold_ms INTEGER NOT NULL

@@ -4,7 +4,6 @@
  */
 import type { DatabaseSync, SQLOutputValue, StatementSync } from "node:sqlite";
 import { LIFE_MS_MAX } from "@quorate/core";
-import type { Holder } from "@quorate/protocol";
 import { createHash } from "node:crypto";
 import { deniedKey } from "./journal-state.ts";
 import type {
@@ -57,9 +56,11 @@ export function openTables(
     readonly historyUsers: HistoryUsers;
   },
 ): Tables {
-  const sql = prepareAll(db);
+  const sql = prepareAll(db, limits.historyUsers);
   let sequence = Number(sql.sequence.get()?.sequence);
   let releases = Number(sql.releases.get()?.releases);
+  /** Each use and each refused request has its number from the start on, which orders those of one millisecond. */
+  let lastRow = Number(sql.lastRow.get()?.row);
   /** As long as nothing was ever revoked, no end looks for its revocation. */
   let revocations = sql.anyRevoked.get() !== undefined;
 
@@ -106,9 +107,10 @@ export function openTables(
         sql.adoptHolds.run(entry.toEpoch, entry.feature, entry.fromEpoch);
         return;
       case "denied": {
-        const { user, host, process } = historyHolder(entry.holder, limits.historyUsers);
+        const { user, host, process = null } = entry.holder;
         const { session, feature, seats, atMs, code } = entry;
-        sql.addDenied.run(atMs, session, feature, seats, user, host, process, atMs, code);
+        lastRow += 1;
+        sql.addDenied.run(lastRow, atMs, session, feature, seats, user, host, process, atMs, code);
         return;
       }
       case "fact":
@@ -122,21 +124,7 @@ export function openTables(
   function grant(entry: JournalEntry & { kind: "grant" }): void {
     const { session, n, feature, version, seats, lifeMs, epoch, grantedAtMs, holdMs } = entry;
     const { user, host, process = null } = entry.holder;
-    // The same session granted anew is the same use: its row is replaced, not doubled.
-    const open = sql.openRow.get(session)?.history;
-    const row = typeof open === "number" ? open : null;
-    const shown = historyHolder(entry.holder, limits.historyUsers);
-    const added = sql.addGranted.run(
-      row,
-      grantedAtMs,
-      session,
-      feature,
-      seats,
-      shown.user,
-      shown.host,
-      shown.process,
-      grantedAtMs,
-    );
+    lastRow += 1;
     sql.setSession.run(
       session,
       n,
@@ -150,7 +138,7 @@ export function openTables(
       epoch,
       grantedAtMs,
       holdMs,
-      row ?? Number(added.lastInsertRowid),
+      lastRow,
     );
   }
 
@@ -162,8 +150,8 @@ export function openTables(
     }
     if (revocations) sql.endRevoked.run(session);
     if (holdMs > 0) sql.hold.run(holdMs, session);
-    const ended = sql.endSession.get(session);
-    if (ended !== undefined) sql.endRow.run(atMs, reason, entry.by ?? null, ended.history ?? null);
+    const { changes } = sql.addUse.run(atMs, reason, entry.by ?? null, session);
+    if (changes !== 0) sql.endSession.run(session);
   }
 
   return {
@@ -223,21 +211,23 @@ export function openTables(
 }
 
 /**
- * Who uses a seat now is kept whole, or a restart could not show it; the history keeps what is asked for. A
- * command line may name people as well, so it goes with the name.
+ * Who uses a seat now is kept whole, or a restart could not show it; the history keeps and shows what is asked for.
+ * A command line may name people as well, so it goes with the name.
  */
-function historyHolder(
-  holder: Holder,
+function shownHolder(
   users: HistoryUsers,
-): { user: string; host: string; process: string | null } {
-  const { user, host, process = null } = holder;
-  if (users === "keep") return { user, host, process };
-  return { user: users === "drop" ? "" : pseudonym(user), host, process: null };
+  [user, host, process]: readonly [string, string, string],
+): string {
+  if (users === "keep") return `${user}, ${host}, ${process}`;
+  return users === "drop" ? `'', ${host}, NULL` : `pseudonym(${user}), ${host}, NULL`;
 }
 
 /** The same at every member, so that the pool's report still adds up by user. */
-function pseudonym(user: string): string {
-  return `user-${createHash("sha256").update(`quorate-user\0${user}`).digest("hex").slice(0, 16)}`;
+function pseudonym(user: SQLOutputValue): string {
+  return `user-${createHash("sha256")
+    .update(`quorate-user\0${String(user)}`)
+    .digest("hex")
+    .slice(0, 16)}`;
 }
 
 function usageStretch(rows: readonly Row[], query: UsageQuery): Omit<UsageStretch, "next"> {
@@ -311,8 +301,18 @@ function holderOf(row: Row): unknown {
   return row.process === null ? holder : { ...holder, process: row.process };
 }
 
-function prepareAll(db: DatabaseSync) {
+function prepareAll(db: DatabaseSync, users: HistoryUsers) {
   const sql = (text: string): StatementSync => db.prepare(text);
+  db.function("pseudonym", { deterministic: true }, pseudonym);
+  const shown = shownHolder(users, ["user", "host", "process"]);
+  /** The rows of the history in time, each place `(at, id)`: what is over, and merged with it what lasts. */
+  const rows = (where: (at: string, id: string) => string, order: string): StatementSync =>
+    sql(`SELECT id, at, session, feature, seats, user, host, process, granted_at, ended_at, reason, ended_by,
+      denied_code FROM history WHERE ${where("at", "id")}
+      UNION ALL
+      SELECT history, granted_at, session, feature, seats, ${shown}, granted_at, NULL, NULL, NULL, NULL
+      FROM sessions WHERE ${where("granted_at", "history")}
+      ORDER BY ${order} LIMIT ?4`);
   return {
     begin: sql("BEGIN IMMEDIATE"),
     commit: sql("COMMIT"),
@@ -320,17 +320,22 @@ function prepareAll(db: DatabaseSync) {
     setSequence: sql("UPDATE meta SET sequence = ?"),
     releases: sql("SELECT count(*) AS releases FROM releases"),
     setFact: sql("INSERT OR REPLACE INTO facts VALUES (?, ?)"),
-    openRow: sql("SELECT history FROM sessions WHERE session = ?"),
-    addGranted: sql(`INSERT OR REPLACE INTO history
-      (id, at, session, feature, seats, user, host, process, granted_at)
-      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`),
+    lastRow: sql(`SELECT max(
+      (SELECT coalesce(max(id), 0) FROM history), (SELECT coalesce(max(history), 0) FROM sessions)) AS row`),
     addDenied: sql(`INSERT INTO history
-      (at, session, feature, seats, user, host, process, ended_at, denied_code)
-      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`),
-    endRow: sql("UPDATE history SET ended_at = ?, reason = ?, ended_by = ? WHERE id = ?"),
-    setSession: sql(`INSERT OR REPLACE INTO sessions
-      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`),
-    endSession: sql("DELETE FROM sessions WHERE session = ? RETURNING history"),
+      (id, at, session, feature, seats, user, host, process, ended_at, denied_code)
+      VALUES (?1, ?2, ?3, ?4, ?5, ${shownHolder(users, ["?6", "?7", "?8"])}, ?9, ?10)`),
+    // The same session granted anew is the same use: it keeps its number.
+    setSession: sql(`INSERT INTO sessions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+      ON CONFLICT (session) DO UPDATE SET n = excluded.n, feature = excluded.feature,
+      version = excluded.version, seats = excluded.seats, user = excluded.user, host = excluded.host,
+      process = excluded.process, life_ms = excluded.life_ms, epoch = excluded.epoch,
+      granted_at = excluded.granted_at, hold_ms = excluded.hold_ms`),
+    addUse: sql(`INSERT INTO history
+      (id, at, session, feature, seats, user, host, process, granted_at, ended_at, reason, ended_by)
+      SELECT history, granted_at, session, feature, seats, ${shown}, granted_at, ?, ?, ?
+      FROM sessions WHERE session = ?`),
+    endSession: sql("DELETE FROM sessions WHERE session = ?"),
     hold: sql(`INSERT INTO holds (session, feature, seats, epoch, hold_ms)
       SELECT session, feature, seats, epoch, ? FROM sessions WHERE session = ?`),
     endHolds: sql("DELETE FROM holds WHERE session = ?"),
@@ -347,14 +352,10 @@ function prepareAll(db: DatabaseSync) {
     pruneRevoked: sql(`DELETE FROM revoked WHERE session IN
       (SELECT session FROM revoked WHERE at < ? AND session NOT IN (SELECT session FROM sessions)
        LIMIT ?)`),
-    // A use that is still open is kept, however old.
     pruneHistory: sql(`DELETE FROM history WHERE id IN
-      (SELECT id FROM history WHERE at < ? AND ended_at IS NOT NULL ORDER BY at LIMIT ?)`),
-    history: sql(`SELECT * FROM history
-      WHERE (at, id) < (?, ?) AND at >= ? ORDER BY at DESC, id DESC LIMIT ?`),
-    usage:
-      sql(`SELECT id, at, session, feature, seats, user, host, granted_at, ended_at FROM history
-      WHERE (at, id) > (?, ?) AND at < ? ORDER BY at, id LIMIT ?`),
+      (SELECT id FROM history WHERE at < ? ORDER BY at LIMIT ?)`),
+    history: rows((at, id) => `(${at}, ${id}) < (?1, ?2) AND ${at} >= ?3`, "at DESC, id DESC"),
+    usage: rows((at, id) => `(${at}, ${id}) > (?1, ?2) AND ${at} < ?3`, "at, id"),
     pages: {
       facts: sql("SELECT * FROM facts WHERE name > ? ORDER BY name LIMIT ?"),
       sessions: sql("SELECT * FROM sessions WHERE session > ? ORDER BY session LIMIT ?"),

@@ -157,13 +157,17 @@ function openJournal(): Tables {
     PRAGMA cache_size = -${CACHE_KIBIBYTES};
     PRAGMA temp_store = MEMORY;
   `);
-  const version = db.prepare("PRAGMA user_version").get()?.user_version;
-  const upgrade = UPGRADES.get(Number(version));
-  if (version === 0) db.exec(`BEGIN IMMEDIATE; ${SCHEMA} COMMIT`);
-  else if (upgrade !== undefined) db.exec(`BEGIN IMMEDIATE; ${upgrade} COMMIT`);
-  else if (version !== SCHEMA_VERSION) {
+  if (versionOf(db) === 0) db.exec(`BEGIN IMMEDIATE; ${SCHEMA} COMMIT`);
+  // Step by step, and each is whole: a process that is killed between two goes on with the second.
+  for (;;) {
+    const upgrade = UPGRADES.get(versionOf(db));
+    if (upgrade === undefined) break;
+    db.exec(`BEGIN IMMEDIATE; ${upgrade} COMMIT`);
+  }
+  const version = versionOf(db);
+  if (version !== SCHEMA_VERSION) {
     throw new Error(
-      `${journalFile} was written by another version of Quorate (format ${String(version)}, this one ` +
+      `${journalFile} was written by another version of Quorate (format ${version}, this one ` +
         `writes ${SCHEMA_VERSION}): start the version that wrote it`,
     );
   }
@@ -176,6 +180,10 @@ function openJournal(): Tables {
   syncFolder(folder);
   syncFolder(dirname(folder));
   return openTables(db, { retentionMs, tombstonesMax, historyUsers });
+}
+
+function versionOf(journal: DatabaseSync): number {
+  return Number(journal.prepare("PRAGMA user_version").get()?.user_version);
 }
 
 function checkpointNowAndThen(): void {

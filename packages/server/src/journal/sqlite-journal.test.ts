@@ -50,16 +50,28 @@ describe("sqlite journal", () => {
     await journal.close();
   });
 
-  test("the file of the version before is taken over with its tombstones, the one of a later version refused", async () => {
+  /** Makes the file of version 2, and of it that of version 1. */
+  function makeOlder(file: string, version: 1 | 2): void {
+    const older = new DatabaseSync(file);
+    older.exec(`DROP INDEX sessions_by_time;
+      CREATE INDEX sessions_of_epoch ON sessions (feature, epoch);
+      INSERT INTO history (id, at, session, feature, seats, user, host, granted_at)
+        SELECT history, granted_at, session, feature, seats, user, host, granted_at FROM sessions;
+      PRAGMA user_version = 2;`);
+    if (version === 1) {
+      older.exec(`DROP TABLE releases;
+        CREATE TABLE tombstones (session TEXT PRIMARY KEY, n INTEGER NOT NULL, at INTEGER NOT NULL) WITHOUT ROWID;
+        CREATE INDEX tombstones_by_time ON tombstones (at);
+        INSERT INTO tombstones VALUES ('a', 7, ${NOW_MS}), ('b', 8, ${NOW_MS - 1});
+        PRAGMA user_version = 1;`);
+    }
+    older.close();
+  }
+
+  test("the file of the first version is taken over with its tombstones, the one of a later version refused", async () => {
     await (await openSqliteJournal(folder)).close();
     const file = join(folder, "journal.db");
-    const before = new DatabaseSync(file);
-    before.exec(`DROP TABLE releases;
-      CREATE TABLE tombstones (session TEXT PRIMARY KEY, n INTEGER NOT NULL, at INTEGER NOT NULL) WITHOUT ROWID;
-      CREATE INDEX tombstones_by_time ON tombstones (at);
-      INSERT INTO tombstones VALUES ('a', 7, ${NOW_MS}), ('b', 8, ${NOW_MS - 1});
-      PRAGMA user_version = 1;`);
-    before.close();
+    makeOlder(file, 1);
     const journal = await openSqliteJournal(folder, { nowMs: () => NOW_MS });
     await journal.append([{ ...endOf("a"), n: 3 }]);
     expect((await journal.recover()).tombstones).toEqual([
@@ -71,6 +83,24 @@ describe("sqlite journal", () => {
     after.exec("PRAGMA user_version = 99");
     after.close();
     await expect(openSqliteJournal(folder)).rejects.toThrow(/format 99.*start the version/);
+  });
+
+  test("a file that has open uses in its history is taken over: each is there once, and ends", async () => {
+    const before = await openSqliteJournal(folder, { nowMs: () => NOW_MS });
+    await before.append([grantOf("over"), endOf("over"), grantOf("a"), grantOf("b")]);
+    const rows = await before.history({ limit: 10 });
+    await before.close();
+    makeOlder(join(folder, "journal.db"), 2);
+    const journal = await openSqliteJournal(folder, { nowMs: () => NOW_MS });
+    expect(await journal.history({ limit: 10 })).toEqual(rows);
+    await journal.append([endOf("a"), grantOf("c")]);
+    expect(await journal.history({ limit: 10 })).toMatchObject([
+      { session: "c", endedAtMs: null },
+      { session: "b", endedAtMs: null },
+      { session: "a", endedAtMs: NOW_MS + 1, reason: "released" },
+      { session: "over" },
+    ]);
+    await journal.close();
   });
 
   test("a folder is opened once, also within a process, and is free after closing", async () => {
