@@ -2,7 +2,7 @@
 import { hash } from "node:crypto";
 import type { AuditEntry } from "@quorate/protocol";
 import { ForPeople } from "../keys/for-people.ts";
-import { auditFiles, entryIn, linesOf, LOG_FILE } from "./audit-files.ts";
+import { type AuditReading, entryIn, LOG_FILE, readAuditFiles } from "./audit-files.ts";
 import { FIRST_PREVIOUS, HEAD_FILE, headIn } from "./audit-log.ts";
 
 export interface AuditCheck {
@@ -22,8 +22,22 @@ export async function checkAudit(
 ): Promise<AuditCheck> {
   // The head BEFORE the lines: what is written meanwhile makes them more, and never fewer.
   const head = headIn(folder);
-  const files = await auditFiles(folder);
-  if (files.length === 0 && head === null) {
+  const reading = await readAuditFiles(folder);
+  try {
+    return await checked(folder, reading, head, expected, onEntry);
+  } finally {
+    await reading.close();
+  }
+}
+
+async function checked(
+  folder: string,
+  { files, lines }: AuditReading,
+  head: ReturnType<typeof headIn>,
+  expected: string | null,
+  onEntry: (entry: AuditEntry) => void,
+): Promise<AuditCheck> {
+  if (files === 0 && head === null) {
     throw new ForPeople(`${folder} has no ${LOG_FILE}: nothing was changed there yet`);
   }
   let number = 0;
@@ -31,7 +45,7 @@ export async function checkAudit(
   let problem: string | null = null;
   let headSeen = head === null || head.number === 0;
   let expectedSeen = expected === null;
-  for await (const line of linesOf(files)) {
+  for await (const line of lines()) {
     number += 1;
     const entry = entryIn(line.toString());
     if (entry !== null) onEntry(entry);
@@ -52,5 +66,5 @@ export async function checkAudit(
     problem ??= `line ${head?.number ?? 0}, which ${HEAD_FILE} names, is not there or was changed: the end was cut or written anew`;
   }
   if (!expectedSeen) problem ??= `no line has the hash ${expected}`;
-  return { entries: number, files: files.length, head: previous, problem };
+  return { entries: number, files, head: previous, problem };
 }

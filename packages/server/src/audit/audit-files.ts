@@ -4,10 +4,10 @@
  *
  *   audit-000000000001.log   audit-000000012044.log   audit.log
  */
-import { createReadStream } from "node:fs";
 import { open, readdir } from "node:fs/promises";
 import type { FileHandle } from "node:fs/promises";
 import { join } from "node:path";
+import { setTimeout } from "node:timers/promises";
 import type { AuditEntry } from "@quorate/protocol";
 import { fileTrouble } from "../keys/for-people.ts";
 
@@ -17,6 +17,8 @@ export const LINE_BYTES_MAX = 64 * 1024;
 const NEWLINE = 10;
 const FULL_FILE = /^audit-(\d{12})\.log$/;
 const CHUNK_BYTES = 64 * 1024;
+/** A line is written in one piece, but a reader may see its beginning first. */
+const PARTS_MS: readonly number[] = [20, 100, 500];
 
 /** What a full file is called whose first line has this number. */
 export function fullFileName(first: number): string {
@@ -47,21 +49,95 @@ export async function auditFiles(folder: string): Promise<readonly AuditFile[]> 
   return names.includes(LOG_FILE) ? [...full, current] : full;
 }
 
-export async function* linesOf(files: readonly AuditFile[]): AsyncGenerator<Buffer> {
-  for (const { path } of files) {
-    try {
-      yield* linesIn(path);
-    } catch (error) {
-      throw fileTrouble("read", path, error);
-    }
+/** The lines of all files at one moment, from the first on. The server may write, and put files aside, meanwhile. */
+export interface AuditReading {
+  /** How many files there are. */
+  readonly files: number;
+  readonly lines: () => AsyncGenerator<Buffer>;
+  close(): Promise<void>;
+}
+
+/**
+ * The file that is written to is opened BEFORE the others are listed: if it is put aside between the two, it is
+ * either in the list or still open here, and never in neither. Its first number says whether it is in both.
+ */
+export async function readAuditFiles(folder: string): Promise<AuditReading> {
+  const path = join(folder, LOG_FILE);
+  const current = await openIfThere(path);
+  try {
+    const full = (await auditFiles(folder)).filter(({ first }) => first !== null);
+    // After the list: a file that is still empty now was not put aside before it.
+    const first = current === null ? null : await firstNumberIn(current);
+    const isListed = first !== null && full.some((file) => file.first === first);
+    const last = isListed ? null : current;
+    return {
+      files: full.length + (last === null ? 0 : 1),
+      lines: async function* lines() {
+        for (const file of full) yield* linesAt(file.path);
+        if (last !== null) yield* linesIn(last, path, PARTS_MS);
+      },
+      close: async () => current?.close(),
+    };
+  } catch (error) {
+    await current?.close();
+    throw error;
   }
 }
 
-/** Parted where the log parts them, and not by other characters that end a line for `node:readline`. */
-async function* linesIn(path: string): AsyncGenerator<Buffer> {
-  let rest = Buffer.alloc(0);
-  for await (const read of createReadStream(path)) {
-    const chunk: Buffer = read;
+async function openIfThere(path: string): Promise<FileHandle | null> {
+  try {
+    return await open(path, "r");
+  } catch (error) {
+    if (error instanceof Error && "code" in error && error.code === "ENOENT") return null;
+    throw fileTrouble("read", path, error);
+  }
+}
+
+export async function firstNumberIn(file: FileHandle): Promise<number | null> {
+  const bytes = Buffer.alloc(LINE_BYTES_MAX);
+  const { bytesRead } = await file.read(bytes, 0, bytes.length, 0);
+  const end = bytes.subarray(0, bytesRead).indexOf(NEWLINE);
+  return end === -1 ? null : (entryIn(bytes.subarray(0, end).toString())?.number ?? null);
+}
+
+async function* linesAt(path: string): AsyncGenerator<Buffer> {
+  const file = await openIfThere(path);
+  // It was listed: without it the chain is broken, and the next line says so.
+  if (file === null) return;
+  try {
+    yield* linesIn(file, path, []);
+  } finally {
+    await file.close();
+  }
+}
+
+/**
+ * Parted where the log parts them, and not by other characters that end a line for `node:readline`. A last line
+ * without an end may be on its way to the disk: `waitsMs` says how often, and after how long, is looked again.
+ */
+async function* linesIn(
+  file: FileHandle,
+  path: string,
+  waitsMs: readonly number[],
+): AsyncGenerator<Buffer> {
+  let rest: Buffer = Buffer.alloc(0);
+  let position = 0;
+  let waits = 0;
+  for (;;) {
+    const read = await file
+      .read(Buffer.alloc(CHUNK_BYTES), 0, CHUNK_BYTES, position)
+      .catch((error) => {
+        throw fileTrouble("read", path, error);
+      });
+    position += read.bytesRead;
+    const chunk = read.buffer.subarray(0, read.bytesRead);
+    if (chunk.length === 0) {
+      const waitMs = rest.length === 0 ? undefined : waitsMs[waits];
+      if (waitMs === undefined) break;
+      waits += 1;
+      await setTimeout(waitMs);
+      continue;
+    }
     let from = 0;
     for (let at = chunk.indexOf(NEWLINE); at !== -1; at = chunk.indexOf(NEWLINE, from)) {
       yield Buffer.concat([rest, chunk.subarray(from, at)]);

@@ -154,6 +154,56 @@ describe("the audit log", () => {
     expect(await checkAudit(folder)).toMatchObject({ entries: before + 2, problem: null });
   });
 
+  it("is whole while a file is put aside between two looks at the folder", async () => {
+    await write(5, 600);
+    const before = await checkAudit(folder);
+    // When the first line is read the list of files is known already.
+    const rotate = (): void => {
+      const first = (JSON.parse(lines()[0] ?? "") as AuditEntry).number;
+      renameSync(path, join(folder, `audit-${String(first).padStart(12, "0")}.log`));
+    };
+    const numbers: number[] = [];
+    const check = await checkAudit(folder, null, ({ number }) => {
+      if (number === 1) rotate();
+      numbers.push(number);
+    });
+    expect(check).toEqual(before);
+    expect(numbers).toEqual([1, 2, 3, 4, 5]);
+    expect(await checkAudit(folder)).toMatchObject({ entries: 5, problem: null });
+  });
+
+  it("is whole at any moment while a server fills one file after the other", async () => {
+    const log = await openAuditLog(folder, 600);
+    const state = { isWriting: true };
+    const writing = (async () => {
+      for (let index = 0; index < 150; index += 1)
+        await log.append({ ...FACT, details: { index } });
+      state.isWriting = false;
+    })();
+    await log.append({ ...FACT, details: {} });
+    while (state.isWriting) {
+      const numbers: number[] = [];
+      const check = await checkAudit(folder, null, ({ number }) => numbers.push(number));
+      expect(check.problem).toBeNull();
+      expect(numbers).toEqual(Array.from({ length: check.entries }, (_, index) => index + 1));
+    }
+    await writing;
+    await log.close();
+    expect(await checkAudit(folder)).toMatchObject({ entries: 151, problem: null });
+  });
+
+  it("is whole when the end of its last line is a moment late, and not when it never comes", async () => {
+    await write(2);
+    const whole = readFileSync(path);
+    const half = whole.length - 40;
+    writeFileSync(path, whole.subarray(0, half));
+    const late = setTimeout(() => appendFileSync(path, whole.subarray(half)), 50);
+    expect(await problem()).toBeNull();
+    clearTimeout(late);
+    writeFileSync(path, whole.subarray(0, half));
+    expect(await problem()).toBe("line 2 is no entry");
+  });
+
   it("is read from its end, page by page, over its files and while it grows", async () => {
     const log = await openAuditLog(folder, 600);
     const add = (index: number) => log.append({ ...FACT, details: { index } });

@@ -22,6 +22,7 @@ import {
   auditFiles,
   entriesBefore,
   entryIn,
+  firstNumberIn,
   fullFileName,
   jsonIn,
   LINE_BYTES_MAX,
@@ -194,13 +195,6 @@ async function tailOfFullFiles(folder: string): Promise<Tail> {
 
 function tailIn(line: Buffer): Tail {
   return { number: entryIn(line.toString())?.number ?? 0, hash: hash("sha256", line, "hex") };
-}
-
-async function firstNumberIn(file: FileHandle): Promise<number | null> {
-  const bytes = Buffer.alloc(LINE_BYTES_MAX);
-  const { bytesRead } = await file.read(bytes, 0, bytes.length, 0);
-  const end = bytes.subarray(0, bytesRead).indexOf("\n");
-  return end === -1 ? null : (entryIn(bytes.subarray(0, end).toString())?.number ?? null);
 }
 
 export function headIn(folder: string): Tail | null {
