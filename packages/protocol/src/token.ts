@@ -92,26 +92,45 @@ export function tokenParts(token: string): TokenParts | null {
   const [headerPart, payloadPart, signature, ...more] = token.split(".");
   if (headerPart === undefined || payloadPart === undefined || signature === undefined) return null;
   if (more.length > 0 || parseSignature(signature) === null) return null;
-  const header = objectOf(headerPart);
-  const payload = objectOf(payloadPart);
-  if (header === null || payload === null || header["alg"] !== "EdDSA") return null;
-  // An extension that must be understood is one that this code does not understand (RFC 7515, 4.1.11).
-  if (header["typ"] !== "JWT" || header["crit"] !== undefined) return null;
-  const { kid, cert } = header;
-  if (typeof kid !== "string" || parsePublicKey(kid) === null) return null;
-  const certificate = cert === undefined ? null : parseCertificate(cert);
-  if (cert !== undefined && certificate === null) return null;
+  const header = headerOf(headerPart);
+  const payload = header === null ? null : objectOf(payloadPart);
+  if (header === null || payload === null) return null;
   const claims = claimsOf(payload);
   const exp = payload["exp"];
   if (claims === null || !isCount(exp)) return null;
   return {
-    kid,
-    certificate,
+    ...header,
     claims,
     expiresAtMs: exp * 1000,
     signingInput: `${headerPart}.${payloadPart}`,
     signature,
   };
+}
+
+type Header = Pick<TokenParts, "kid" | "certificate">;
+
+/**
+ * Headers that were read, by their text: all tokens of a member bear the same one, and reading its certificate costs
+ * more than the rest of the token. What a header says is its own word either way.
+ */
+const headersRead = new Map<string, Header>();
+const HEADERS_READ_MAX = 64;
+
+function headerOf(part: string): Header | null {
+  const known = headersRead.get(part);
+  if (known !== undefined) return known;
+  const header = objectOf(part);
+  // An extension that must be understood is one that this code does not understand (RFC 7515, 4.1.11).
+  if (header?.["alg"] !== "EdDSA" || header["typ"] !== "JWT" || header["crit"] !== undefined) {
+    return null;
+  }
+  const { kid, cert } = header;
+  if (typeof kid !== "string" || parsePublicKey(kid) === null) return null;
+  const certificate = cert === undefined ? null : parseCertificate(cert);
+  if (cert !== undefined && certificate === null) return null;
+  if (headersRead.size >= HEADERS_READ_MAX) headersRead.clear();
+  headersRead.set(part, { kid, certificate });
+  return { kid, certificate };
 }
 
 export interface OfflineQuestion {
@@ -249,11 +268,13 @@ function ascii(json: string): string {
   );
 }
 
+const UTF8 = new TextDecoder("utf-8", { fatal: true });
+
 function objectOf(part: string): Record<string, unknown> | null {
   const bytes = bytesOfBase64url(part);
   if (bytes === null) return null;
   try {
-    const value: unknown = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
+    const value: unknown = JSON.parse(UTF8.decode(bytes));
     return isObject(value) ? value : null;
   } catch {
     // Not UTF-8 or not JSON: no token.

@@ -12,8 +12,9 @@ import {
   tokenPayload,
 } from "@quorate/protocol";
 import type { Tokens } from "../member/ports.ts";
-import { verify, verifySoon } from "./node-keys.ts";
+import { verify } from "./node-keys.ts";
 import { signerOf } from "./signer.ts";
+import { createVerifier } from "./verifier.ts";
 
 /** A client whose session is taken over brings its token twice within two seconds; a signature is dear to check. */
 const VERIFIED_MAX = 4_096;
@@ -35,19 +36,28 @@ export function createMemberTokens(options: MemberTokensOptions): Tokens {
   const input = Buffer.alloc(TOKEN_CHARACTERS_MAX);
   input.write(header, "latin1");
   const claimsBytes = Buffer.alloc(TOKEN_CHARACTERS_MAX);
-  /** By token, with the key that it was found to be signed by. */
-  const verified = new Map<string, string>();
+  const verifySoon = createVerifier();
+  /** By token: what it says, and the key that it was found to be signed by. */
+  const verified = new Map<string, { readonly claims: TokenClaims; readonly key: string }>();
+
+  /** The key of the member that a token names; null when it is none of this pool's. */
+  function keyFor(claims: TokenClaims, memberKeyOf: (member: string) => string | null) {
+    // The key is the one in the member's record. `kid` is the token's own word and decides nothing.
+    return claims.pool === options.pool() ? memberKeyOf(claims.member) : null;
+  }
 
   /** What a token says and what is to be verified of it; null when it is none of this pool's. */
   function look(token: string, memberKeyOf: (member: string) => string | null) {
+    const known = verified.get(token);
+    if (known !== undefined && keyFor(known.claims, memberKeyOf) === known.key) {
+      return { claims: known.claims, toVerify: null };
+    }
     const parts = tokenParts(token);
-    if (parts === null || parts.claims.pool !== options.pool()) return null;
-    // The key is the one in the member's record. `kid` is the token's own word and decides nothing.
-    const key = memberKeyOf(parts.claims.member);
-    if (key === null) return null;
+    const key = parts === null ? null : keyFor(parts.claims, memberKeyOf);
+    if (parts === null || key === null) return null;
     const { claims, signature } = parts;
     const signed = Buffer.from(parts.signingInput, "latin1");
-    return { claims, key, signed, signature, isVerified: verified.get(token) === key };
+    return { claims, toVerify: { key, signed, signature } };
   }
 
   return {
@@ -60,18 +70,20 @@ export function createMemberTokens(options: MemberTokensOptions): Tokens {
     },
     read(token, memberKeyOf): TokenClaims | null {
       const found = look(token, memberKeyOf);
-      if (found === null || found.isVerified) return found?.claims ?? null;
-      return verify(found.key, found.signed, found.signature) ? found.claims : null;
+      if (found === null || found.toVerify === null) return found?.claims ?? null;
+      const { key, signed, signature } = found.toVerify;
+      return verify(key, signed, signature) ? found.claims : null;
     },
     async readSoon(token, memberKeyOf): Promise<TokenClaims | null> {
       const found = look(token, memberKeyOf);
-      if (found === null || found.isVerified) return found?.claims ?? null;
-      if (!(await verifySoon(found.key, found.signed, found.signature))) return null;
+      if (found === null || found.toVerify === null) return found?.claims ?? null;
+      const { key, signed, signature } = found.toVerify;
+      if (!(await verifySoon(key, signed, signature))) return null;
       if (verified.size >= VERIFIED_MAX) {
         const oldest = verified.keys().next();
         if (oldest.done !== true) verified.delete(oldest.value);
       }
-      verified.set(token, found.key);
+      verified.set(token, { claims: found.claims, key });
       return found.claims;
     },
     sessionMatches,

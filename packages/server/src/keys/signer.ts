@@ -4,22 +4,11 @@
  * node:crypto signs. Ed25519 is deterministic (RFC 8032): both make the same bytes of the same input.
  */
 import { type KeyObject, randomBytes } from "node:crypto";
-import { createRequire } from "node:module";
 import { sign } from "./node-keys.ts";
+import { loadSodium, type Sodium } from "./sodium.ts";
 
 /** The signature of `bytes` as base64url. */
 export type Signer = (bytes: Buffer) => string;
-
-/** What is used of `sodium-native`, which comes without types. */
-interface Sodium {
-  readonly crypto_sign_BYTES: number;
-  readonly crypto_sign_SECRETKEYBYTES: number;
-  readonly crypto_sign_PUBLICKEYBYTES: number;
-  /** Memory that is locked and has no neighbours. */
-  sodium_malloc(bytes: number): Buffer;
-  crypto_sign_seed_keypair(publicKey: Buffer, secretKey: Buffer, seed: Buffer): void;
-  crypto_sign_detached(signature: Buffer, message: Buffer, secretKey: Buffer): void;
-}
 
 const PROBE_BYTES = 100;
 
@@ -43,24 +32,4 @@ function quickSigner(sodium: Sodium, privateKey: KeyObject): Signer | null {
     sodium.crypto_sign_detached(signature, bytes, secretKey);
     return signature.toString("base64url");
   };
-}
-
-function loadSodium(): Sodium | null {
-  try {
-    const loaded: unknown = createRequire(import.meta.url)("sodium-native");
-    return isSodium(loaded) ? loaded : null;
-  } catch {
-    // Not installed, or not built for this system: node:crypto does the same, more slowly.
-    return null;
-  }
-}
-
-function isSodium(loaded: unknown): loaded is Sodium {
-  return (
-    typeof loaded === "object" &&
-    loaded !== null &&
-    ["sodium_malloc", "crypto_sign_seed_keypair", "crypto_sign_detached"].every(
-      (name) => typeof Reflect.get(loaded, name) === "function",
-    )
-  );
 }
