@@ -72,6 +72,12 @@ interface FreeWant {
   readonly done: (moved: boolean) => void;
 }
 
+/** Sessions whose seats come out of the same entry. */
+interface Part {
+  readonly source: Pick<Conversion, "member" | "epoch">;
+  readonly batched: Batched[];
+}
+
 const BUSY = refuse("busy", "the session is being granted; try again", { retryAfterMs: 50 });
 /** A client that waits for a retirement comes back at least this often: whoever notices first may do it. */
 const RETRY_MS_MAX = 1_000;
@@ -80,6 +86,8 @@ const ORDERS_MAX = 4;
 const ANSWERS_A_TURN = 32;
 /** Moved by one write: a few milliseconds of work for the event loop. */
 const BATCH_MAX = 500;
+/** A write costs this member, its journal and the store as much as dozens of conversions: they gather for it. */
+const WRITE_EVERY_MS = 20;
 
 export class Conversions {
   private readonly nonces = new Map<string, { nonce: string; from: string; untilMs: number }>();
@@ -447,9 +455,12 @@ export class Conversions {
       for (;;) {
         const batch = (this.batches.get(feature) ?? []).splice(0, BATCH_MAX);
         if (batch.length === 0) return;
+        const nextAtMs = this.member.nowMs() + WRITE_EVERY_MS;
         const answers = await this.writeBatch(feature, batch);
         // The next batch is written while this one is answered.
         void answers().catch((error: unknown) => this.member.crash(error));
+        const pauseMs = nextAtMs - this.member.nowMs();
+        if (pauseMs > 0) await this.member.pause(pauseMs);
       }
     } catch (error) {
       this.member.crash(error);
@@ -560,13 +571,19 @@ export class Conversions {
         if (isFault(tidy)) return tidy.detail;
         next = tidy;
       }
-      for (const each of batch) {
-        const { member, epoch: from, seats } = each.conversion;
+      const parts = bySource(batch);
+      for (const part of parts) {
+        const { member, epoch: from } = part.source;
+        const seats = part.batched.reduce((sum, { conversion }) => sum + conversion.seats, 0);
         const present = this.member.memberRecord(member)?.epoch;
         const changed = convert(next, member, from, id, epoch, seats, present);
-        if (isFault(changed)) continue;
-        next = changed;
-        accepted.add(each);
+        if (!isFault(changed)) {
+          next = changed;
+          for (const each of part.batched) accepted.add(each);
+        } else if (part.batched.length > 1) {
+          // Not enough for all of them: one by one, as they came.
+          for (const each of part.batched) parts.push({ source: part.source, batched: [each] });
+        }
       }
       if (accepted.size === 0) return "no seat is left in the retired entries";
       onAccepted(accepted);
@@ -706,4 +723,17 @@ export class Conversions {
     await this.seats.end(session, "handed-over");
     return null;
   }
+}
+
+/** Hundreds have the same dead server: their seats are moved in one step. */
+function bySource(batch: readonly Batched[]): Part[] {
+  const parts = new Map<string, Part>();
+  for (const each of batch) {
+    const { member, epoch } = each.conversion;
+    const name = `${member}/${epoch}`;
+    const part = parts.get(name);
+    if (part === undefined) parts.set(name, { source: { member, epoch }, batched: [each] });
+    else part.batched.push(each);
+  }
+  return [...parts.values()];
 }

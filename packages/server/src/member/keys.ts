@@ -22,13 +22,23 @@ export const ALL_KEYS: readonly string[] = [
   ALLOCATION_PREFIX,
 ];
 
-export function memberKeyOf(id: string): string {
-  return MEMBER_PREFIX + id;
+/** Looked up several times for each session that is asked about: a text put together anew is hashed anew. */
+const KEYS_KEPT_MAX = 1_000;
+
+function keysUnder(prefix: string): (name: string) => string {
+  const kept = new Map<string, string>();
+  return (name) => {
+    const known = kept.get(name);
+    if (known !== undefined) return known;
+    if (kept.size >= KEYS_KEPT_MAX) kept.clear();
+    const key = prefix + name;
+    kept.set(name, key);
+    return key;
+  };
 }
 
-export function allocationKeyOf(feature: string): string {
-  return ALLOCATION_PREFIX + feature;
-}
+export const memberKeyOf = keysUnder(MEMBER_PREFIX);
+export const allocationKeyOf = keysUnder(ALLOCATION_PREFIX);
 
 /** `store`: a random id, so that another store, a fresh one or a restored one is noticed. */
 export interface StoreRecord extends Nonced {
