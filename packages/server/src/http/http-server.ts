@@ -112,7 +112,7 @@ export async function createHttpServer(options: HttpServerOptions): Promise<Http
   const logins = createLogins();
   const isOfPool = poolOriginsOf(() => member.pool());
   const isForeign = isForeignTo(isOfPool);
-  const issuer = options.oidc == null ? null : createIssuer(options.oidc);
+  const issuer = options.oidc == null ? null : createIssuer(options.oidc, log);
   const bearer = issuer === null ? null : createOidcBearer(issuer);
   const access = createAccess({
     bearer,

@@ -76,7 +76,8 @@ export function createOidcBearer(issuer: OidcIssuer, nowMs: () => number = Date.
       const untilMs = Math.min(at + KNOWN_MS_MAX, Math.max(endsAtMs, at + 1));
       return { answer, untilMs, endsAtMs };
     } catch {
-      // The keys could not be had: that says nothing about the token.
+      // The keys could not be had: that says nothing about the token, but perhaps they are elsewhere by now.
+      issuer.doubt();
       return { answer: ISSUER_SILENT, untilMs: at + 1_000 };
     } finally {
       verifying -= 1;

@@ -7,6 +7,7 @@
 import { NAME_CHARACTERS_MAX, refuse } from "@quorate/core";
 import { PRINTABLE_PATTERN, type Role } from "@quorate/protocol";
 import type { ClientAuth, Configuration } from "openid-client";
+import type { Log } from "../member/ports.ts";
 
 export interface OidcOptions {
   /** As the issuer calls itself. Whether http will do is the caller's business. */
@@ -25,8 +26,13 @@ export interface OidcOptions {
 
 export interface OidcIssuer {
   readonly options: OidcOptions;
-  /** Rejects when the issuer can't be reached or says something else than it should. */
+  /**
+   * Rejects when the issuer can't be reached or says something else than it should, and no good answer is kept from
+   * before.
+   */
   configuration(): Promise<Configuration>;
+  /** What was kept does not hold: its keys can't be had there, say. The issuer is asked before it is used again. */
+  doubt(): void;
 }
 
 export interface Person {
@@ -42,26 +48,59 @@ export const ISSUER_SILENT = refuse(
 );
 export const ISSUER_SECONDS_MAX = 5;
 /** What the issuer says of itself is read anew after this. */
-const CONFIGURATION_MS_MAX = 3_600_000;
-/** An issuer that did not answer is not asked again at once. */
+export const CONFIGURATION_MS_MAX = 3_600_000;
+/** While the last good answer is kept, it is tried again after this. */
+export const REREAD_MS = 60_000;
+/** An issuer that did not answer, or whose answer was doubted, is not asked again at once. */
 const RETRY_MS = 2_000;
 const SUBJECT_CHARACTERS_MAX = 255;
 const PRINTABLE = new RegExp(PRINTABLE_PATTERN, "u");
 
-export function createIssuer(options: OidcOptions, nowMs: () => number = Date.now): OidcIssuer {
-  let known: { readonly answer: Promise<Configuration>; readonly untilMs: number } | null = null;
+export function createIssuer(
+  options: OidcOptions,
+  log: Log,
+  nowMs: () => number = Date.now,
+): OidcIssuer {
+  let good: Configuration | null = null;
+  /** The last answer, or the one that is on its way. */
+  let asked: Promise<Configuration> | null = null;
+  let askedAtMs = 0;
+  let againAtMs = 0;
+
+  const ask = (): Promise<Configuration> => {
+    const answer = discover(options);
+    asked = answer;
+    askedAtMs = nowMs();
+    // Whoever asks meanwhile waits for the same answer, or goes by the last good one.
+    againAtMs = askedAtMs + CONFIGURATION_MS_MAX;
+    answer.then(
+      (configuration) => {
+        good = configuration;
+      },
+      (error: unknown) => {
+        againAtMs = nowMs() + (good === null ? RETRY_MS : REREAD_MS);
+        if (good !== null)
+          log.warn("the issuer of logins is silent: what it said last stays", { error });
+      },
+    );
+    return answer;
+  };
+
   return {
     options,
     configuration: async () => {
-      const at = nowMs();
-      if (known === null || at >= known.untilMs) {
-        const answer = discover(options);
-        known = { answer, untilMs: at + CONFIGURATION_MS_MAX };
-        answer.catch(() => {
-          known = { answer, untilMs: nowMs() + RETRY_MS };
-        });
+      const isDue = asked === null || nowMs() >= againAtMs;
+      // Nobody waits for an answer that most likely is the same.
+      if (good !== null) {
+        if (isDue) ask().catch(() => {});
+        return good;
       }
-      return known.answer;
+      return isDue || asked === null ? ask() : asked;
+    },
+    doubt: () => {
+      if (good === null || nowMs() - askedAtMs < RETRY_MS) return;
+      good = null;
+      asked = null;
     },
   };
 }

@@ -124,6 +124,7 @@ export function createOidcLogin(issuer: OidcIssuer, ownUrl: () => string, log: L
     } catch (error) {
       if (error instanceof oidc.AuthorizationResponseError) return REFUSED_BY_ISSUER;
       if (error instanceof oidc.ResponseBodyError) return REFUSED_BY_ISSUER;
+      issuer.doubt();
       return silent(error);
     } finally {
       asking -= 1;
