@@ -25,6 +25,8 @@ import type {
 
 /** Rows that one commit prunes at most, beyond two for each entry it writes: pruning keeps up, and stays short. */
 const PRUNE_ROWS_MIN = 100;
+/** Nothing gets old in less; the look alone costs a commit as much as a dozen entries. */
+const PRUNE_LOOK_MS = 1_000;
 const PAGE_ROWS = 250;
 /** Rows of history that are looked at before the next commit gets its turn. */
 const HISTORY_SCAN_ROWS = 2_000;
@@ -64,11 +66,18 @@ export function openTables(
   /** As long as nothing was ever revoked, no end looks for its revocation. */
   let revocations = sql.anyRevoked.get() !== undefined;
 
+  /** When old rows were looked for last; not a number while some are known to be left. */
+  let prunedAtMs = Number.NaN;
+
   function prune(rowsMax: number, nowMs: number): boolean {
     const released = pruneReleases(rowsMax, nowMs);
+    // Either way: a wall clock may be set back.
+    if (Math.abs(nowMs - prunedAtMs) < PRUNE_LOOK_MS) return released >= rowsMax;
     const revoked = Number(sql.pruneRevoked.run(nowMs - LIFE_KEPT_MS, rowsMax).changes);
     const history = Number(sql.pruneHistory.run(nowMs - limits.retentionMs, rowsMax).changes);
-    return Math.max(released, revoked, history) >= rowsMax;
+    const isMore = Math.max(revoked, history) >= rowsMax;
+    prunedAtMs = isMore ? Number.NaN : nowMs;
+    return isMore || released >= rowsMax;
   }
 
   /** They are in the order in which they came, so the oldest are the first. */
