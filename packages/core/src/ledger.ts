@@ -291,10 +291,12 @@ export class Ledger {
   bury(sessionId: string, n: number | undefined, lifeMs: number, nowMs: number): void {
     const earlier = this.tombstones.get(sessionId);
     const before = earlier?.n ?? -1;
-    const known = this.sessions.get(sessionId)?.n ?? -1;
+    const session = this.sessions.get(sessionId);
+    const known = session?.n ?? -1;
     // Put in anew, so that they stay in the order of their ends.
     if (earlier !== undefined) this.tombstones.delete(sessionId);
-    this.tombstones.set(sessionId, {
+    // The text that is kept already, not a second one of the same id.
+    this.tombstones.set(session?.session ?? sessionId, {
       n: Math.max(before, known, n ?? Math.max(before, known)),
       untilMs: nowMs + serverLifeMs(lifeMs),
     });

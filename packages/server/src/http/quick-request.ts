@@ -41,7 +41,8 @@ export function readQuickRequest(
   if (!head.startsWith(isPost ? POST : DELETE)) return null;
   const firstEnd = head.indexOf("\r\n");
   if (firstEnd === -1 || !head.startsWith(VERSION, firstEnd - VERSION.length)) return null;
-  const url = head.slice(isPost ? 5 : 7, firstEnd - VERSION.length);
+  // Not a piece of `head`: a session's id outlives its request, and a piece keeps the whole alive.
+  const url = chunk.toString("latin1", isPost ? 5 : 7, firstEnd - VERSION.length);
   if (!TARGET.test(url)) return null;
   const rawHeaders: string[] = [];
   const length = readHeaders(head, firstEnd + 2, rawHeaders);
