@@ -2,7 +2,7 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import type { AuditEntry } from "@quorate/protocol";
 import { checkAudit } from "../audit/audit-check.ts";
 import { type AuditLog, openAuditLog } from "../audit/audit-log.ts";
@@ -20,6 +20,7 @@ import {
   serverOf,
 } from "./fake-member.ts";
 import type { HttpServer } from "./http-server.ts";
+import { LOGIN_IDLE_MS, LOGIN_MS_MAX } from "./logins.ts";
 
 const OTHER_MEMBER = "http://127.0.0.1:1";
 const FOREIGN = "http://evil.example";
@@ -38,6 +39,7 @@ beforeEach(async () => {
   url = server.url;
 });
 afterEach(async () => {
+  vi.useRealTimers();
   await server.close();
   await audit.close();
   rmSync(folder, { recursive: true, force: true });
@@ -274,6 +276,21 @@ describe("a cookie", () => {
       expect((await logIn(token)).status).toBe(401);
       await tokens.remove(id);
     }
+  });
+
+  it("ends at its time although an open page asks all the time, and so does what it reads", async () => {
+    vi.useFakeTimers({ toFake: ["Date"] });
+    const { reads } = await browser((await make("viewer")).token);
+    const stream = await fetch(`${url}/v1/events`, { headers: reads });
+    const ended = stream.text().catch(() => "cut");
+    const status = async () => (await ask(`${url}/v1/pool`, "GET", reads)).status;
+    for (let passedMs = 0; passedMs < LOGIN_MS_MAX; passedMs += LOGIN_IDLE_MS / 2) {
+      expect(await status()).toBe(200);
+      vi.setSystemTime(Date.now() + LOGIN_IDLE_MS / 2);
+    }
+    expect(await status()).toBe(401);
+    expect((await ask(`${url}/v1/login`, "GET", reads)).body).toMatchObject({ role: null });
+    expect(await ended).toBe("cut");
   });
 
   it("does not stand in for a token that is wrong", async () => {

@@ -4,10 +4,15 @@ import { bearsCsrf, createLogins, LOGIN_IDLE_MS, LOGIN_MS_MAX } from "./logins.t
 import type { LoginHolder, Logins } from "./logins.ts";
 
 let nowMs = 0;
+let upMs = 0;
 let logins: Logins;
 beforeEach(() => {
   nowMs = 1_000_000;
-  logins = createLogins(() => nowMs);
+  upMs = 0;
+  logins = createLogins(
+    () => nowMs,
+    () => upMs,
+  );
 });
 afterEach(() => logins.close());
 
@@ -105,6 +110,18 @@ describe("a login", () => {
       nowMs += LOGIN_IDLE_MS / 2;
     }
     expect(logins.of(request({ cookie: sent }))).toBeNull();
+  });
+
+  it("ends no later when the clock is set back, whether it is used or not", () => {
+    const idle = begin();
+    const used = begin();
+    for (let passedMs = 0; passedMs < LOGIN_MS_MAX; passedMs += LOGIN_IDLE_MS / 2) {
+      expect(logins.of(request({ cookie: used.sent }))).not.toBeNull();
+      nowMs -= 1_000;
+      upMs += LOGIN_IDLE_MS / 2;
+    }
+    expect(logins.of(request({ cookie: idle.sent }))).toBeNull();
+    expect(logins.of(request({ cookie: used.sent }))).toBeNull();
   });
 
   it("ends when its token is revoked, and says so to who reads a stream", () => {

@@ -47,19 +47,30 @@ export interface Logins {
 
 interface Kept extends Login {
   readonly holder: LoginHolder;
-  usedAtMs: number;
+  readonly begun: Moment;
+  used: Moment;
   readonly listeners: Set<() => void>;
+}
+
+/** By both clocks: one that is set back must not prolong a login, and one that stands still while asleep neither. */
+interface Moment {
+  readonly wallMs: number;
+  readonly upMs: number;
 }
 
 const LOGINS_MAX = 1_000;
 const LOGINS_OF_ONE_MAX = 20;
 export const LOGIN_IDLE_MS = 30 * 60_000;
+/** However much it is used: a page that is left open asks all the time. */
 export const LOGIN_MS_MAX = 12 * 3_600_000;
 /** How soon an open stream notices that its login is over. */
 const SWEEP_MS = 1_000;
 const SECRET_BYTES = 32;
 
-export function createLogins(nowMs: () => number = Date.now): Logins {
+export function createLogins(
+  nowMs: () => number = () => Date.now(),
+  upMs: () => number = () => performance.now(),
+): Logins {
   /** By the hash of the cookie, so that how long a look-up takes says nothing about the cookies that are there. */
   const kept = new Map<string, Kept>();
 
@@ -68,9 +79,15 @@ export function createLogins(nowMs: () => number = Date.now): Logins {
     kept.delete(key);
     for (const listener of found?.listeners ?? []) listener();
   };
-  const isOver = ({ usedAtMs, endsAtMs, holder }: Kept): boolean => {
-    const at = nowMs();
-    return at >= endsAtMs || at - usedAtMs >= LOGIN_IDLE_MS || !holder.isGood();
+  const moment = (): Moment => ({ wallMs: nowMs(), upMs: upMs() });
+  const isOver = ({ begun, used, endsAtMs, holder }: Kept): boolean => {
+    const now = moment();
+    return (
+      now.wallMs >= endsAtMs ||
+      between(begun, now) >= LOGIN_MS_MAX ||
+      between(used, now) >= LOGIN_IDLE_MS ||
+      !holder.isGood()
+    );
   };
   const find = (request: RequestHead): { key: string; found: Kept } | null => {
     const cookie = cookieIn(request, nameFor(request));
@@ -115,7 +132,8 @@ export function createLogins(nowMs: () => number = Date.now): Logins {
       end(request);
       makeRoom(holder.source);
       const secret = randomBytes(SECRET_BYTES).toString("base64url");
-      const at = nowMs();
+      const begun = moment();
+      const at = begun.wallMs;
       const login: Kept = {
         name: holder.name,
         role: holder.role,
@@ -124,7 +142,8 @@ export function createLogins(nowMs: () => number = Date.now): Logins {
         endsAtMs: Math.min(at + LOGIN_MS_MAX, holder.endsAtMs ?? Infinity),
         source: holder.source,
         holder,
-        usedAtMs: at,
+        begun,
+        used: begun,
         listeners: new Set(),
       };
       kept.set(hash("sha256", secret), login);
@@ -134,7 +153,7 @@ export function createLogins(nowMs: () => number = Date.now): Logins {
     of: (request) => {
       const known = find(request);
       if (known === null) return null;
-      known.found.usedAtMs = nowMs();
+      known.found.used = moment();
       return known.found;
     },
     isClaimed: (request) => cookieIn(request, nameFor(request)) !== null,
@@ -146,6 +165,10 @@ export function createLogins(nowMs: () => number = Date.now): Logins {
     },
     close: () => clearInterval(sweep),
   };
+}
+
+function between(before: Moment, now: Moment): number {
+  return Math.max(now.wallMs - before.wallMs, now.upMs - before.upMs);
 }
 
 /** Whether the request repeats what only a page of this pool could read. */
