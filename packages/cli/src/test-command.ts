@@ -5,7 +5,8 @@ import { fileURLToPath } from "node:url";
 
 const BIN = fileURLToPath(new URL("../bin/quorate.js", import.meta.url));
 const LOOK_MS = 50;
-const WAIT_MS_MAX = 30_000;
+/** Below the time of a test, so that what was waited for is told. */
+const WAIT_MS_MAX = 25_000;
 
 export class TestCommand {
   readonly child: ChildProcess;

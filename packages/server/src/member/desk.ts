@@ -649,7 +649,7 @@ export class Desk {
       let inUse = 0;
       let unused = 0;
       let denied = 0;
-      for (const id of Object.keys(record?.allocated ?? {})) {
+      for (const id of Object.keys(record?.allocated ?? {}).sort()) {
         const entry = record === null ? null : entryOf(record, id);
         if (entry === null) continue;
         const reported = id === this.member.id ? null : this.view.feature(id, feature.name);
