@@ -189,6 +189,27 @@ describe("numbers of a client's messages", () => {
     expect(ledger.isBuried("s0")).toBe(false);
     expect(ledger.isBuried("s1")).toBe(true);
   });
+
+  test("the oldest are dropped in their order, also when one was buried anew and others are over", () => {
+    const ledger = new Ledger();
+    const kept = (from: number, count: number): boolean[] =>
+      Array.from({ length: count }, (_, index) => ledger.isBuried(`s${from + index}`));
+    let next = 0;
+    const bury = (count: number, lifeMs: number): void => {
+      for (let index = 0; index < count; index += 1) ledger.bury(`s${next++}`, 1, lifeMs, 0);
+    };
+    bury(3, 1);
+    bury(TOMBSTONES_MAX - 3, LIFE_MS);
+    bury(1, LIFE_MS);
+    expect(kept(0, 3)).toEqual([false, true, true]);
+    ledger.bury("s3", 2, LIFE_MS, 0);
+    bury(3, LIFE_MS);
+    expect(kept(0, 7)).toEqual([false, false, false, true, false, true, true]);
+    ledger.endHolds(serverLifeMs(1));
+    bury(2, LIFE_MS);
+    expect(kept(3, 6)).toEqual([true, false, false, false, true, true]);
+    expect(ledger.isBuried(`s${next - 1}`)).toBe(true);
+  });
 });
 
 describe("expiry", () => {

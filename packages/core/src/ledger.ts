@@ -86,6 +86,12 @@ export class Ledger {
   private readonly accounts = new Map<string, Map<number, Account>>();
   private readonly holds = new Set<Hold>();
   private readonly tombstones = new Map<string, { n: number; untilMs: number }>();
+  /**
+   * Goes through the tombstones as they are dropped. One begun anew for each would step over all that were dropped
+   * before, which a map keeps places for: that cost more than the whole rest of a release. It must not grow old
+   * either, because it keeps the map's past alive.
+   */
+  private oldest: Iterator<string> | null = null;
   /** Sessions by the time at which they must be looked at next; a heartbeat does not touch it. */
   private readonly buckets = new Map<number, string[]>();
   private nextBucket = 0;
@@ -300,10 +306,15 @@ export class Ledger {
       n: Math.max(before, known, n ?? Math.max(before, known)),
       untilMs: nowMs + serverLifeMs(lifeMs),
     });
-    if (this.tombstones.size > TOMBSTONES_MAX) {
-      const oldest = this.tombstones.keys().next();
-      if (!oldest.done) this.tombstones.delete(oldest.value);
-    }
+    if (this.tombstones.size > TOMBSTONES_MAX) this.dropOldestTombstone();
+  }
+
+  /** What the iterator has passed was dropped, and what is put in comes after it: what it finds is the oldest. */
+  private dropOldestTombstone(): void {
+    this.oldest ??= this.tombstones.keys();
+    const oldest = this.oldest.next();
+    if (oldest.done === true) this.oldest = null;
+    else this.tombstones.delete(oldest.value);
   }
 
   isBuried(sessionId: string): boolean {
@@ -363,6 +374,7 @@ export class Ledger {
       ended.add(hold.session);
     }
     if (ended.size > 0) for (const hold of this.holds) ended.delete(hold.session);
+    this.oldest = null;
     for (const [session, tombstone] of this.tombstones) {
       if (tombstone.untilMs > nowMs) break;
       this.tombstones.delete(session);
