@@ -7,9 +7,11 @@ import { type Deed, deedsOf, newestFirst } from "../model/audit.ts";
 import { count, listWords } from "../model/pool-words.ts";
 import { clockWords, instantWords } from "../model/time-words.ts";
 import { wordsOfFailure } from "./failure-words.ts";
+import { HistoryTable } from "./history-table.tsx";
 import { useIsAdministrator } from "./hooks.ts";
 import { LoginForm } from "./login-form.tsx";
 
+const COLUMNS = ["When", "Who", "Did what", "Outcome", "From", "Server"];
 const PAGE_LINES = 100;
 const RENEW_MS = 10_000;
 
@@ -89,37 +91,17 @@ function AuditList({ live }: { readonly live: Live }) {
           {failed !== null && <span class="is-bad"> · {failed}</span>}
         </span>
       </p>
-      <div class="table-wrap audit" role="region" aria-label="Audit log" tabIndex={0}>
-        <table>
-          <thead>
-            <tr>
-              <th scope="col">When</th>
-              <th scope="col">Who</th>
-              <th scope="col">Did what</th>
-              <th scope="col">Outcome</th>
-              <th scope="col">From</th>
-              <th scope="col">Server</th>
-            </tr>
-          </thead>
-          <tbody>
-            {readAtMs !== null && deeds.length === 0 && (
-              <tr>
-                <td colSpan={6}>Nothing was changed yet.</td>
-              </tr>
-            )}
-            {deeds.map((deed) => (
-              <Row key={deed.key} deed={deed} nowMs={readAtMs ?? 0} />
-            ))}
-          </tbody>
-        </table>
-      </div>
-      {hasMore && (
-        <p class="actions">
-          <button type="button" class="button" onClick={() => void older()}>
-            Show older ones
-          </button>
-        </p>
-      )}
+      <HistoryTable
+        kind="audit"
+        label="Audit log"
+        columns={COLUMNS}
+        empty={readAtMs !== null && deeds.length === 0 ? "Nothing was changed yet." : null}
+        onOlder={hasMore ? older : null}
+      >
+        {deeds.map((deed) => (
+          <Row key={deed.key} deed={deed} nowMs={readAtMs ?? 0} />
+        ))}
+      </HistoryTable>
     </>
   );
 }

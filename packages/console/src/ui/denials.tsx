@@ -6,7 +6,9 @@ import { count, listWords } from "../model/pool-words.ts";
 import { denialWords } from "../model/denial-words.ts";
 import { clockWords, instantWords } from "../model/time-words.ts";
 import { wordsOfFailure } from "./failure-words.ts";
+import { HistoryTable } from "./history-table.tsx";
 
+const COLUMNS = ["When", "User", "Host", "Asked for", "Why not", "Server"];
 const PAGE_ROWS = 100;
 const RENEW_MS = 5_000;
 /** Who has read so many does better to ask for one feature or user. */
@@ -87,37 +89,17 @@ export function Denials({ live, user, feature }: DenialsProps) {
           {failed !== null && <span class="is-bad"> · {failed}</span>}
         </span>
       </p>
-      <div class="table-wrap denials" role="region" aria-label="Denied requests" tabIndex={0}>
-        <table>
-          <thead>
-            <tr>
-              <th scope="col">When</th>
-              <th scope="col">User</th>
-              <th scope="col">Host</th>
-              <th scope="col">Asked for</th>
-              <th scope="col">Why not</th>
-              <th scope="col">Server</th>
-            </tr>
-          </thead>
-          <tbody>
-            {readAtMs !== null && rows.length === 0 && (
-              <tr>
-                <td colSpan={6}>Nobody was denied.</td>
-              </tr>
-            )}
-            {rows.map((row) => (
-              <Row key={keyOf(row)} row={row} nowMs={readAtMs ?? 0} />
-            ))}
-          </tbody>
-        </table>
-      </div>
-      {olderThan !== null && rows.length < ROWS_MAX && (
-        <p class="actions">
-          <button type="button" class="button" onClick={() => void older()}>
-            Show older ones
-          </button>
-        </p>
-      )}
+      <HistoryTable
+        kind="denials"
+        label="Denied requests"
+        columns={COLUMNS}
+        empty={readAtMs !== null && rows.length === 0 ? "Nobody was denied." : null}
+        onOlder={olderThan !== null && rows.length < ROWS_MAX ? older : null}
+      >
+        {rows.map((row) => (
+          <Row key={keyOf(row)} row={row} nowMs={readAtMs ?? 0} />
+        ))}
+      </HistoryTable>
     </>
   );
 }
