@@ -3,12 +3,17 @@ import { createLagMeter } from "./event-loop-lag.ts";
 import type { LagMeter } from "./event-loop-lag.ts";
 
 let nowMs: number;
+let waitedMs: number;
 let meter: LagMeter;
 
 beforeEach(() => {
   vi.useFakeTimers();
   nowMs = 0;
-  meter = createLagMeter(() => nowMs);
+  waitedMs = 0;
+  meter = createLagMeter(
+    () => waitedMs,
+    () => nowMs,
+  );
 });
 
 afterEach(() => {
@@ -32,6 +37,12 @@ test("lag that lasts is seen in full, and forgotten when it is over", () => {
   expect(meter.lagMs()).toBeGreaterThan(95);
   for (let count = 0; count < 20; count += 1) turn(0);
   expect(meter.lagMs()).toBeLessThan(1);
+});
+
+test("requests that wait for their turn are late, even if the loop is in time", () => {
+  waitedMs = 100;
+  for (let count = 0; count < 20; count += 1) turn(0);
+  expect(meter.lagMs()).toBeGreaterThan(95);
 });
 
 test("one short pause turns nobody away, and one long freeze no heartbeat", () => {

@@ -13,12 +13,17 @@ const SHARE_OF_NEWEST = 0.25;
 /** One pause counts as at most this: after a long freeze heartbeats are welcome at once. */
 const LATE_MS_MAX = 1_000;
 
-export function createLagMeter(nowMs: () => number = () => performance.now()): LagMeter {
+/** `waitedMs`: how long work waits that gives the event loop its turns; it is as late as the loop is. */
+export function createLagMeter(
+  waitedMs: () => number = () => 0,
+  nowMs: () => number = () => performance.now(),
+): LagMeter {
   let average = 0;
   let expectedMs = nowMs() + STEP_MS;
   const timer = setInterval(() => {
     const now = nowMs();
-    average += SHARE_OF_NEWEST * (Math.min(Math.max(0, now - expectedMs), LATE_MS_MAX) - average);
+    const lateMs = Math.max(0, now - expectedMs, waitedMs());
+    average += SHARE_OF_NEWEST * (Math.min(lateMs, LATE_MS_MAX) - average);
     expectedMs = now + STEP_MS;
   }, STEP_MS);
   timer.unref();

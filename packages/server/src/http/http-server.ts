@@ -319,7 +319,7 @@ export async function createHttpServer(options: HttpServerOptions): Promise<Http
     throw error;
   }
   // Only now: setting up takes the event loop for longer than a busy server would.
-  if (options.lagMs === undefined) meter = createLagMeter();
+  if (options.lagMs === undefined) meter = createLagMeter(() => lane.waitedMs());
   const address = addressOf(server);
   return {
     url: `${options.tls == null ? "http" : "https"}://${address.family === "IPv6" ? `[${address.address}]` : address.address}:${address.port}`,

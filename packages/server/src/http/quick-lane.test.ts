@@ -160,6 +160,63 @@ describe("a plain request", () => {
   });
 });
 
+/** Longer than requests may hold the event loop, all together. */
+const CROWD = 60;
+const WORK_MS = 2;
+
+describe("a crowd that asks at once", () => {
+  /** Of the event loop. */
+  let turns = 0;
+  const heartbeatsOf = new Map<number, number>();
+
+  function busyMember(): FakeMember {
+    return fakeMember({
+      heartbeat: () => {
+        heartbeatsOf.set(turns, (heartbeatsOf.get(turns) ?? 0) + 1);
+        const untilMs = performance.now() + WORK_MS;
+        while (performance.now() < untilMs);
+        return granted("cad", false);
+      },
+    });
+  }
+
+  /** Everybody writes within one turn of the event loop, and is read within one, too. */
+  async function crowdAt(server: HttpServer): Promise<Wire[]> {
+    const wires = Array.from({ length: CROWD }, () => wireTo(server));
+    for (const wire of wires) expect(await wire.ask(heartbeat(1))).toMatch(/200 OK/);
+    heartbeatsOf.clear();
+    return wires;
+  }
+
+  test("is answered in turns, between which others are served", async () => {
+    const wires = await crowdAt(await serve(busyMember()));
+    const counting = setInterval(() => (turns += 1), 1);
+    open.push({ close: () => clearInterval(counting) });
+    const answers = await Promise.all(wires.map((wire) => wire.ask(heartbeat(2))));
+    for (const answer of answers) expect(answer).toMatch(/200 OK/);
+    expect(Math.max(...heartbeatsOf.values())).toBeLessThan(CROWD / 2);
+  });
+
+  test("has its requests taken to node:http with all that was sent, and its last words answered", async () => {
+    const wires = await crowdAt(await serve(busyMember()));
+    const [strange, split, two, last, gone] = wires.splice(-5);
+    const asked = wires.map((wire) => wire.ask(heartbeat(2)));
+    const get = "GET /livez HTTP/1.1\r\nHost: x\r\n\r\n";
+    asked.push(strange!.ask(get), last!.askLast(heartbeat(2)));
+    two!.socket.write(heartbeat(2) + heartbeat(3));
+    split!.socket.write(heartbeat(2).slice(0, -3));
+    setImmediate(() => split!.socket.write(heartbeat(2).slice(-3)));
+    gone!.socket.write(heartbeat(2));
+    setImmediate(() => gone!.socket.destroy());
+    asked.push(
+      split!.answer(),
+      two!.answer().then(() => two!.answer()),
+    );
+    for (const answer of await Promise.all(asked)) expect(answer).toMatch(/200 OK/);
+    expect(await strange!.ask(heartbeat(3))).toMatch(/200 OK/);
+  });
+});
+
 let folder = "";
 let authorityFile = "";
 let certificate = { cert: "", key: "" };

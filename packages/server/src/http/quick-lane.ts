@@ -13,12 +13,15 @@ import type { Socket } from "node:net";
 import type { HttpLimits } from "./http-limits.ts";
 import { type QuickRequest, readQuickRequest } from "./quick-request.ts";
 import type { Reply } from "./reply.ts";
+import { type InTurn, Turns } from "./turns.ts";
 
 export interface QuickLane {
   /** Ends idle connections, and the others after their answer. */
   close(): void;
   /** Ends all at once. */
   cut(): void;
+  /** How long requests wait that were read and are not looked at yet. */
+  waitedMs(): number;
 }
 
 /** Connections that are silent for too long are found within this time. */
@@ -45,6 +48,7 @@ export function openQuickLane(server: Server, limits: Limits, answer: QuickAnswe
     answer,
     handOver: (socket) => Reflect.apply(parser, server, [socket]),
     keepAlive: `Connection: keep-alive\r\nKeep-Alive: timeout=${Math.floor(limits.keepAliveMs / 1_000)}\r\n`,
+    turns: new Turns(),
     nowMs: performance.now(),
     // The last look was up to one ago: never sooner than the answer promised.
     keptMs: limits.keepAliveMs + lookMs,
@@ -68,6 +72,7 @@ export function openQuickLane(server: Server, limits: Limits, answer: QuickAnswe
       clearInterval(looking);
       for (const connection of lane.connections) connection.destroy();
     },
+    waitedMs: () => lane.turns.waitedMs(),
   };
 }
 
@@ -79,13 +84,14 @@ interface Lane {
   readonly handOver: (socket: Socket) => void;
   /** What an answer says of the connection's future. */
   readonly keepAlive: string;
+  readonly turns: Turns;
   /** When the connections were looked at last. */
   nowMs: number;
   readonly keptMs: number;
 }
 
 /** One connection, and the reply to the request that is being answered on it. */
-class QuickConnection implements Reply {
+class QuickConnection implements Reply, InTurn {
   readonly #lane: Lane;
   readonly #socket: Socket;
   #isBusy = false;
@@ -94,6 +100,8 @@ class QuickConnection implements Reply {
   #silentUntilMs: number;
   /** What came while a request was being answered; the socket is paused then. */
   #next: Buffer | null = null;
+  /** What was read and waits for its turn; the connection is busy till then. */
+  #chunk: Buffer | null = null;
   #head = "";
 
   constructor(lane: Lane, socket: Socket) {
@@ -168,6 +176,20 @@ class QuickConnection implements Reply {
     }
     // The last answer was given, and it said so.
     if (socket.writableEnded) return;
+    this.#isBusy = true;
+    this.#chunk = chunk;
+    this.#lane.turns.take(this);
+  };
+
+  takeTurn(): void {
+    const chunk = this.#chunk;
+    this.#chunk = null;
+    this.#isBusy = false;
+    if (chunk !== null && !this.#socket.destroyed) this.#read(chunk);
+  }
+
+  #read(chunk: Buffer): void {
+    const socket = this.#socket;
     const request = readQuickRequest(chunk, socket, this.#lane.limits.headersBytesMax);
     if (request !== null) {
       this.#isBusy = true;
@@ -181,8 +203,9 @@ class QuickConnection implements Reply {
     socket.off("error", this.#onError);
     socket.off("close", this.#onClose);
     this.#lane.connections.delete(this);
-    handOver(this.#lane, socket, chunk);
-  };
+    // More may have come while it waited for its turn.
+    handOver(this.#lane, socket, this.#next === null ? chunk : Buffer.concat([chunk, this.#next]));
+  }
 
   /** The client sends no more; it may still read. */
   readonly #onEnd = (): void => {
