@@ -30,9 +30,15 @@ export function guardOptions(command: Command): Command {
   return command
     .option("--tls-cert <FILE>", "this server's certificate and its chain, PEM: serves HTTPS")
     .option("--tls-key <FILE>", "the certificate's private key, PEM")
-    .option("--tls-ca <FILE>", "who signs the servers' and clients' certificates, PEM")
+    .option(
+      "--tls-ca <FILE>",
+      "who signs the servers' certificates, and clients' without --client-ca, PEM",
+    )
     .addOption(
-      new Option("--tls-client-auth <WHEN>", "whether clients show a certificate of --tls-ca")
+      new Option(
+        "--tls-client-auth <WHEN>",
+        "whether whoever connects shows a certificate; with --client-ca or --clients certificate it is asked for in any case",
+      )
         .choices(["none", "request", "require"])
         .default("none"),
     )

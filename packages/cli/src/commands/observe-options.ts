@@ -26,11 +26,13 @@ export interface Observe {
 
 export function observeOptions(command: Command): Command {
   return command
-    .option(
-      "--webhook <URL>",
-      "is told of denials, the seat limit, lost servers, the end of a license (repeatable)",
-      collectUrl,
-      [],
+    .addOption(
+      new Option(
+        "--webhook <URL>",
+        "is told of denials, the seat limit, lost servers, the end of a license (repeatable)",
+      )
+        .argParser(collectUrl)
+        .default([], "none"),
     )
     .option("--webhook-secret-file <FILE>", "the secret that signs what webhooks are told")
     .option(

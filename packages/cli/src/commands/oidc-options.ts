@@ -1,6 +1,6 @@
 /** The options of `quorate serve` that name the issuer people log in at (OpenID Connect). */
 import { readFileSync } from "node:fs";
-import { type Command, InvalidArgumentError } from "commander";
+import { type Command, InvalidArgumentError, Option } from "commander";
 import type { OidcOptions } from "@quorate/server";
 import { ROLES } from "@quorate/protocol";
 import { EXIT } from "../exit-codes.ts";
@@ -27,11 +27,13 @@ export function oidcOptions(command: Command): Command {
     .option("--oidc-issuer <URL>", "OpenID Connect issuer that people may log in at")
     .option("--oidc-client-id <ID>", "as what the pool is registered there")
     .option("--oidc-client-secret-file <FILE>", "its secret; a public client has none")
-    .option(
-      "--oidc-role <ROLE=VALUE>",
-      "client, viewer or administrator for who has VALUE in the claim (repeatable)",
-      collectRole,
-      [],
+    .addOption(
+      new Option(
+        "--oidc-role <ROLE=VALUE>",
+        "client, viewer or administrator for who has VALUE in the claim (repeatable)",
+      )
+        .argParser(collectRole)
+        .default([], "none"),
     )
     .option(
       "--oidc-role-claim <NAME>",
