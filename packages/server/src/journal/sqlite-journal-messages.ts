@@ -15,7 +15,7 @@ export interface WorkerSettings {
 export type HistoryUsers = "keep" | "hash" | "drop";
 
 export type Request =
-  /** `entries`: JSON text of an array of JournalEntry. `nowMs`: wall clock, for pruning. */
+  /** `entries`: JSON text of an array of SentEntry. `nowMs`: wall clock, for pruning. */
   | { readonly kind: "commit"; readonly entries: string; readonly nowMs: number }
   /** One page of the state, in the order of its keys, above `after`. */
   | { readonly kind: "page"; readonly of: PagedTable; readonly after: string | number }

@@ -10,10 +10,16 @@ import type {
   HistoryPlace,
   HistoryQuery,
   HistoryRow,
-  JournalEntry,
   UsageQuery,
   UsageStretch,
 } from "./journal.ts";
+import {
+  GRANT,
+  isList,
+  type SentEnd,
+  type SentEntry,
+  type SentGrant,
+} from "./sqlite-journal-entry.ts";
 import type {
   CommitAnswer,
   HistoryAnswer,
@@ -41,7 +47,7 @@ const LIFE_KEPT_MS = LIFE_MS_MAX + DAY_MS;
 
 export interface Tables {
   /** Applies the entries and prunes a little, in one transaction. Throws what SQLite throws. */
-  commit(entries: readonly JournalEntry[], nowMs: number): CommitAnswer;
+  commit(entries: readonly SentEntry[], nowMs: number): CommitAnswer;
   sequence(): number;
   page(of: PagedTable, after: string | number): PageAnswer;
   history(query: HistoryQuery, before: HistoryPlace | null): HistoryAnswer;
@@ -98,12 +104,9 @@ export function openTables(
     return pruned;
   }
 
-  function apply(entry: JournalEntry): void {
+  function apply(entry: SentEntry): void {
+    if (isList(entry)) return entry[0] === GRANT ? grant(entry) : end(entry);
     switch (entry.kind) {
-      case "grant":
-        return grant(entry);
-      case "end":
-        return end(entry);
       case "revoke":
         revocations = true;
         sql.revoke.run(entry.session, entry.by, entry.reason, entry.atMs);
@@ -130,36 +133,40 @@ export function openTables(
     }
   }
 
-  function grant(entry: JournalEntry & { kind: "grant" }): void {
-    const { session, n, feature, version, seats, lifeMs, epoch, grantedAtMs, holdMs } = entry;
-    const { user, host, process = null } = entry.holder;
+  /** The columns of `sessions` in their order. Not taken apart by a pattern, which goes through an iterator. */
+  function grant(entry: SentGrant): void {
     lastRow += 1;
     sql.setSession.run(
-      session,
-      n,
-      feature,
-      version,
-      seats,
-      user,
-      host,
-      process,
-      lifeMs,
-      epoch,
-      grantedAtMs,
-      holdMs,
+      entry[1],
+      entry[2],
+      entry[3],
+      entry[4],
+      entry[5],
+      entry[6],
+      entry[7],
+      entry[8],
+      entry[9],
+      entry[10],
+      entry[11],
+      entry[12],
       lastRow,
     );
   }
 
-  function end(entry: JournalEntry & { kind: "end" }): void {
-    const { session, reason, atMs, holdMs } = entry;
+  function end(entry: SentEnd): void {
+    const session = entry[1];
+    const n = entry[2];
+    const reason = entry[3];
+    const atMs = entry[4];
+    const by = entry[5];
+    const holdMs = entry[6];
     if (reason === "released") {
       releases += 1;
-      sql.addRelease.run(session, entry.n, atMs);
+      sql.addRelease.run(session, n, atMs);
     }
     if (revocations) sql.endRevoked.run(session);
     if (holdMs > 0) sql.hold.run(holdMs, session);
-    const { changes } = sql.addUse.run(atMs, reason, entry.by ?? null, session);
+    const { changes } = sql.addUse.run(atMs, reason, by, session);
     if (changes !== 0) sql.endSession.run(session);
   }
 

@@ -19,7 +19,7 @@ import {
 import { dirname, join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { parentPort, workerData } from "node:worker_threads";
-import type { JournalEntry } from "./journal.ts";
+import type { SentEntry } from "./sqlite-journal-entry.ts";
 import type { Answer, Request, WorkerMessage, WorkerSettings } from "./sqlite-journal-messages.ts";
 import { SCHEMA, SCHEMA_VERSION, UPGRADES } from "./sqlite-journal-schema.ts";
 import type { Tables } from "./sqlite-journal-tables.ts";
@@ -107,7 +107,7 @@ function serve(
 function answerTo(tables: Tables, request: Request): Answer {
   switch (request.kind) {
     case "commit": {
-      const entries: JournalEntry[] = JSON.parse(request.entries);
+      const entries: SentEntry[] = JSON.parse(request.entries);
       commitsSinceCheckpoint += 1;
       entriesSinceCheckpoint += entries.length;
       return tables.commit(entries, request.nowMs);

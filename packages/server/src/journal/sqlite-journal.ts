@@ -24,6 +24,7 @@ import type {
   UsageStretch,
 } from "./journal.ts";
 import { APPEND_ENTRIES_MAX, HISTORY_LIMIT_MAX, JournalFailedError } from "./journal.ts";
+import { sentOf } from "./sqlite-journal-entry.ts";
 import { JournalWorker } from "./sqlite-journal-thread.ts";
 import type { HistoryAnswer, HistoryUsers, PagedTable } from "./sqlite-journal-messages.ts";
 
@@ -115,7 +116,7 @@ class SqliteJournal implements Journal {
     let group = this.#groupFor(Math.min(entries.length, APPEND_ENTRIES_MAX));
     for (const entry of entries) {
       if (group.texts.length === APPEND_ENTRIES_MAX) group = this.#groupFor(APPEND_ENTRIES_MAX);
-      group.texts.push(JSON.stringify(entry));
+      group.texts.push(JSON.stringify(sentOf(entry)));
     }
     this.#waitingEntries += entries.length;
     this.#planSend();
