@@ -265,6 +265,24 @@ describe("a token", () => {
     expect(await asked.at(-1)).toBe(201);
   });
 
+  it("has so many event streams, and reads all the same when they are taken", async () => {
+    const limits = { ...FEW, clientBurst: 100, clientStreamsMax: 2 };
+    const server = await serve(fakeMember(), { readers: "token", limits });
+    const [one, other] = [
+      bearer(await tokenOf(server, "one", "viewer")),
+      bearer(await tokenOf(server, "other", "viewer")),
+    ];
+    const streamOf = (headers: Record<string, string>) => {
+      const leaving = new AbortController();
+      open.push({ close: () => leaving.abort() });
+      return fetch(`${server.url}/v1/events`, { headers, signal: leaving.signal });
+    };
+    const status = async (headers: Record<string, string>) => (await streamOf(headers)).status;
+    expect([await status(one), await status(one), await status(one)]).toEqual([200, 200, 429]);
+    expect(await status(other)).toBe(200);
+    expect((await ask(`${server.url}/v1/pool`, "GET", one)).status).toBe(200);
+  });
+
   it("has so many reads under way, and none is left over when its reader goes away", async () => {
     let reads = 0;
     const member = fakeMember({

@@ -12,8 +12,8 @@ import { type Refusal, refuse } from "@quorate/core";
 import { Bucket } from "./bucket.ts";
 import type { HttpLimits } from "./http-limits.ts";
 
-/** `heartbeats`: of sessions that are there already; everything else is a request. */
-export type ShareKind = "requests" | "heartbeats";
+/** `heartbeats`: of sessions that are there already; `streams`: requests that stay; all else are `requests`. */
+export type ShareKind = "requests" | "heartbeats" | "streams";
 
 export interface ClientShare {
   /** Takes one, if the client has not too many under way either. */
@@ -32,7 +32,12 @@ export interface ClientLimits {
    * Takes one request, which is under way until its answer is out. One that is looked at twice, as a reader's and
    * as an administrator's, counts once.
    */
-  hold(share: ClientShare, request: IncomingMessage, response: ServerResponse): Refusal | null;
+  hold(
+    share: ClientShare,
+    kind: ShareKind,
+    request: IncomingMessage,
+    response: ServerResponse,
+  ): Refusal | null;
 }
 
 /** So many clients are remembered at most, and of those that were heard of lately half as many at least. */
@@ -74,13 +79,13 @@ export function createClientLimits(
       }
       return of(source);
     },
-    hold: (share, request, response) => {
+    hold: (share, kind, request, response) => {
       if (counted.has(request)) return null;
-      const excess = share.take("requests");
+      const excess = share.take(kind);
       if (excess !== null) return excess;
       counted.add(request);
-      share.begin("requests");
-      response.once("close", () => share.end("requests"));
+      share.begin(kind);
+      response.once("close", () => share.end(kind));
       return null;
     },
   };
@@ -88,13 +93,14 @@ export function createClientLimits(
 
 class Share implements ClientShare {
   readonly #requests: Part;
+  readonly #streams: Part;
   readonly #heartbeats: Part;
 
   constructor(limits: HttpLimits, nowMs: () => number) {
-    this.#requests = new Part(
-      new Bucket({ perSecond: limits.clientRequestsPerSecond, burst: limits.clientBurst }, nowMs),
-      limits.clientUnderWayMax,
-    );
+    const requests = { perSecond: limits.clientRequestsPerSecond, burst: limits.clientBurst };
+    const bucket = new Bucket(requests, nowMs);
+    this.#requests = new Part(bucket, limits.clientUnderWayMax);
+    this.#streams = new Part(bucket, limits.clientStreamsMax);
     this.#heartbeats = new Part(
       new Bucket(
         { perSecond: limits.clientHeartbeatsPerSecond, burst: limits.clientHeartbeatBurst },
@@ -119,7 +125,8 @@ class Share implements ClientShare {
   }
 
   #of(kind: ShareKind): Part {
-    return kind === "heartbeats" ? this.#heartbeats : this.#requests;
+    if (kind === "heartbeats") return this.#heartbeats;
+    return kind === "streams" ? this.#streams : this.#requests;
   }
 }
 

@@ -14,6 +14,8 @@ export interface HttpLimits {
   readonly clientBurst: number;
   /** Requests that wait for their answers, for a seat, say. */
   readonly clientUnderWayMax: number;
+  /** Of the event streams: pages that find none open ask from time to time. */
+  readonly clientStreamsMax: number;
   /** Of sessions that are there: 100,000 with one token at one server beat 5,000 times a second. */
   readonly clientHeartbeatsPerSecond: number;
   readonly clientHeartbeatBurst: number;
@@ -53,6 +55,7 @@ export const HTTP_LIMITS: HttpLimits = {
   clientRequestsPerSecond: 1_000,
   clientBurst: 4_000,
   clientUnderWayMax: 2_000,
+  clientStreamsMax: 20,
   clientHeartbeatsPerSecond: 10_000,
   clientHeartbeatBurst: 40_000,
   clientHeartbeatsUnderWayMax: 10_000,

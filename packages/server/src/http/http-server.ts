@@ -54,7 +54,7 @@ import {
 } from "./problem-replies.ts";
 import { openQuickLane } from "./quick-lane.ts";
 import { rawHeader, type RequestHead } from "./raw-header.ts";
-import { addReadRoutes } from "./read-routes.ts";
+import { addReadRoutes, EVENTS_PATH } from "./read-routes.ts";
 import type { Reply } from "./reply.ts";
 import { readBodiesOf, RefusedError } from "./request-bodies.ts";
 import { unknownMember } from "./session-bodies.ts";
@@ -220,8 +220,10 @@ export async function createHttpServer(options: HttpServerOptions): Promise<Http
     sendProblem(reply, excess, 429);
   }
 
-  function hold(share: ClientShare, { raw }: FastifyRequest, reply: FastifyReply): void {
-    const excess = clients.hold(share, raw, reply.raw);
+  function hold(share: ClientShare, request: FastifyRequest, reply: FastifyReply): void {
+    const { raw, routeOptions } = request;
+    const kind = routeOptions.url === EVENTS_PATH ? "streams" : "requests";
+    const excess = clients.hold(share, kind, raw, reply.raw);
     if (excess === null) return;
     limitClient(raw);
     throw new RefusedError(excess, 429);

@@ -27,6 +27,7 @@ export interface ReadRoutesOptions {
 
 /** The version of the API, not of the program: it changes when a client has to. */
 const API_VERSION = "1.0.0";
+export const EVENTS_PATH = "/v1/events";
 /** How soon an open stream notices that its token counts no more. */
 const LOOK_MS = 1_000;
 const NOTHING_ASKED = { schema: { querystring: SCHEMAS.NoQuery } };
@@ -79,7 +80,7 @@ export function addReadRoutes(app: FastifyInstance, options: ReadRoutesOptions):
     events: streams.recent(),
   }));
 
-  app.get("/v1/events", NOTHING_ASKED, async (request, reply) => {
+  app.get(EVENTS_PATH, NOTHING_ASKED, async (request, reply) => {
     if (request.method === "HEAD") return reply.headers(EVENT_STREAM_HEADERS).send();
     const lastId = request.headers["last-event-id"];
     const refusal = streams.open(reply.raw, typeof lastId === "string" ? lastId : undefined);
@@ -120,7 +121,7 @@ export function addReadRoutes(app: FastifyInstance, options: ReadRoutesOptions):
       about: "One member of a pool of floating-license servers.",
       member: member.id,
       openapi: "/openapi.json",
-      links: ["/v1/pool", "/v1/features", "/v1/authorizations", "/v1/license", "/v1/events"],
+      links: ["/v1/pool", "/v1/features", "/v1/authorizations", "/v1/license", EVENTS_PATH],
     };
   });
 }
