@@ -27,7 +27,7 @@ export interface Caller {
 }
 
 /** A caller with what it may take of this server. */
-export interface Known extends Caller {
+interface Known extends Caller {
   readonly share: ClientShare;
 }
 
