@@ -8,8 +8,8 @@ export interface InTurn {
   takeTurn(): void;
 }
 
-/** What requests may hold the event loop at a time. */
-const TURN_MS = 10;
+/** What requests may hold the event loop at a time; their answers take as long again. */
+const TURN_MS = 5;
 /** After a pause of that length between two requests the event loop has been elsewhere. */
 const PAUSE_MS = 2;
 

@@ -298,15 +298,19 @@ export class Desk {
       : null;
   }
 
-  private async heartbeatOfUnknown(request: HeartbeatRequest): Promise<Answer> {
+  /** Who is told to come back later, and they may be many, is told at once. */
+  private heartbeatOfUnknown(request: HeartbeatRequest): Answer | Promise<Answer> {
     if (this.member.ledger.numberVerdict(request.session, request.n) === "released") {
       return RELEASED;
     }
     const before = this.entering.get(request.session);
-    if (before !== undefined) {
-      await before;
-      return this.heartbeat(request);
-    }
+    if (before !== undefined) return before.then(() => this.heartbeat(request));
+    const tooMany =
+      request.token === undefined ? null : this.conversions.tooMany(request, this.converting);
+    return tooMany ?? this.enterUnknown(request);
+  }
+
+  private async enterUnknown(request: HeartbeatRequest): Promise<Answer> {
     const work = this.convertUnknown(request);
     this.entering.set(request.session, work);
     try {
@@ -318,8 +322,6 @@ export class Desk {
 
   private async convertUnknown(request: HeartbeatRequest): Promise<Answer> {
     if (request.token === undefined) return this.asNewRequest(request);
-    const tooMany = this.conversions.tooMany(request, this.converting);
-    if (tooMany !== null) return tooMany;
     this.converting += 1;
     try {
       return await this.convertByToken(request, request.token);
