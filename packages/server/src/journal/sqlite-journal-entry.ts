@@ -5,7 +5,7 @@
 import type { EndReason, JournalEntry } from "./journal.ts";
 
 export const GRANT = 0;
-export const END = 1;
+const END = 1;
 
 export type SentGrant = readonly [
   kind: typeof GRANT,
