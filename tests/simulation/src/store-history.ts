@@ -43,8 +43,12 @@ export class StoreHistory {
     }
   }
 
+  /** From then on a member's journal may know a later epoch than the store, whoever worked on in it. */
+  #wasRestored = false;
+
   /** The store is an older one: what it holds is looked at again when it is written. */
   restored(): void {
+    this.#wasRestored = true;
     this.#members.clear();
     this.#records.clear();
     this.#leader = null;
@@ -72,7 +76,7 @@ export class StoreHistory {
     }
     // Who rebuilt the pool may not have known all epochs of a member; its own journal does. Before it begins anew it
     // may write a nonce, after an unknown outcome, or be retired once more.
-    const mayJump = isRebuild || last.isRebuilt;
+    const mayJump = isRebuild || last.isRebuilt || this.#wasRestored;
     const begins = next.state === "active" && next.epoch > last.epoch;
     const isRebuilt = isRebuild || (last.isRebuilt && !begins);
     if (next.epoch > last.epoch + 1 && last.epoch > 0 && !mayJump) {
