@@ -30,6 +30,8 @@ export interface Seats {
   readonly solver: number;
 }
 
+const SEATS: Seats = { cad: 30, sim: 8, solver: 4 };
+
 export class ConsolePool {
   readonly #folder = mkdtempSync(join(tmpdir(), "quorate-console-pool-"));
   readonly #vendorKey = generatePrivateKey();
@@ -38,16 +40,21 @@ export class ConsolePool {
   readonly #urls = new Map<string, string>();
   readonly #clients: QuorateClient[] = [];
   readonly #flags: readonly string[];
+  readonly #lifeMs: number;
 
-  private constructor(flags: readonly string[]) {
+  private constructor(flags: readonly string[], lifeMs: number) {
     this.#flags = flags;
+    this.#lifeMs = lifeMs;
   }
 
   /** `flags`: more of `quorate serve`, the same for each server. */
-  static async start(flags: readonly string[] = []): Promise<ConsolePool> {
-    const pool = new ConsolePool(flags);
+  static async start(
+    flags: readonly string[] = [],
+    seats: Seats = SEATS,
+    lifeMs = LIFE_MS,
+  ): Promise<ConsolePool> {
+    const pool = new ConsolePool(flags, lifeMs);
     writeFileSync(join(pool.#folder, "admin.token"), ADMIN_TOKEN, { mode: 0o600 });
-    const seats = { cad: 30, sim: 8, solver: 4 };
     writeFileSync(join(pool.#folder, "license.json"), pool.license(1, seats));
     for (const id of MEMBERS) pool.#addMember(id);
     await Promise.all(MEMBERS.map((id) => pool.up(id)));
@@ -67,7 +74,7 @@ export class ConsolePool {
       name,
       version: name === "solver" ? "11.4" : "2026.1",
       seats: seats[name],
-      lifeMs: LIFE_MS,
+      lifeMs: this.#lifeMs,
       ...(name === "sim" ? { expires: SIM_EXPIRES } : {}),
     });
     const content = {

@@ -1,4 +1,9 @@
-/** 100,000 sessions in the browser, from the real HTTP layer over a member that makes them up. */
+/**
+ * 100,000 sessions in the browser: of a real pool, and from the real HTTP layer over a member that makes them up
+ * and is the same in every run.
+ */
+import { hash, randomBytes } from "node:crypto";
+import { AUTHORIZATIONS_PATH } from "@quorate/protocol";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import type { Page } from "playwright-core";
 import type {
@@ -10,14 +15,21 @@ import type {
 import { fakeMember, serverOf } from "../../../packages/server/src/http/fake-member.ts";
 import { RowsPage } from "../../../packages/server/src/member/rows-page.ts";
 import { waitFor } from "../../e2e/src/wait.ts";
+import { LightConnections } from "../../faults/src/light-connections.ts";
 import { Browser, picture } from "./browser.ts";
 import { buildConsole, CONSOLE_FOLDER } from "./build.ts";
+import { ConsolePool, MEMBERS } from "./console-pool.ts";
 
 const ROWS = 100_000;
 /** More rows than a tall screen has, and far fewer than there are. */
 const ROWS_IN_PAGE_MAX = 80;
 /** A key stroke or a turn of the wheel is answered within this, on a machine that does other things, too. */
 const ANSWER_MS_MAX = 400;
+/** All sessions of the real pool are there until they were looked at. */
+const REAL_LIFE_MS = 600_000;
+const REAL_WAIT_MS = 60_000;
+const CONNECTIONS = 32;
+const BUSY_MS = 500;
 const INSECURE = "other machines reach this server without TLS (--insecure)";
 
 let server: Awaited<ReturnType<typeof serverOf>>;
@@ -84,6 +96,58 @@ test("100,000 sessions are searched, ordered and scrolled through without lag", 
   expect(await longestTaskMs()).toBeLessThan(ANSWER_MS_MAX);
   expect(browser.complaints).toEqual([]);
 });
+
+test("100,000 sessions of a real pool are there, found, ordered and scrolled through", async () => {
+  const seats = { cad: ROWS, sim: 8, solver: 4 };
+  const pool = await ConsolePool.start([], seats, REAL_LIFE_MS);
+  try {
+    await takeAll(pool);
+    await page.goto(`${pool.url("b")}/#/sessions`);
+    await page.getByText(/^100,000 of 100,000 sessions/).waitFor({ timeout: REAL_WAIT_MS });
+    await watchLongTasks();
+    await page.getByLabel("Search").fill("user-77777");
+    await page.getByText(/^1 of 100,000 sessions/).waitFor();
+    await page.getByLabel("Search").fill("");
+    await page.getByRole("button", { name: "User", exact: true }).click();
+    await page.locator("[data-session]", { hasText: "user-00000" }).first().waitFor();
+    const table = page.getByRole("table", { name: "Sessions" });
+    await table.hover();
+    await page.mouse.wheel(0, 6_000);
+    await page.locator("[data-session]", { hasText: "user-00200" }).waitFor();
+    expect(await page.locator("[data-session]").count()).toBeLessThan(ROWS_IN_PAGE_MAX);
+    expect(await longestTaskMs()).toBeLessThan(ANSWER_MS_MAX);
+    await picture(page, "sessions-100000-real");
+    expect(browser.complaints).toEqual([]);
+  } finally {
+    await pool.close();
+  }
+}, 150_000);
+
+/** A third of the sessions at each server; all are held, none says anything more. */
+async function takeAll(pool: ConsolePool): Promise<void> {
+  const ways = MEMBERS.map(
+    (id) => new LightConnections(pool.url(id), Array(CONNECTIONS).fill("127.0.0.1")),
+  );
+  const take = (index: number): Promise<void> => {
+    const secret = randomBytes(32).toString("base64url");
+    const user = `user-${String(index).padStart(5, "0")}`;
+    const holder = { user, host: `host-${index % 997}`, process: String(index) };
+    const session = hash("sha256", secret, "base64url");
+    const body = JSON.stringify({ session, feature: "cad", n: 1, waitMs: 20_000, holder });
+    return new Promise((resolve, reject) => {
+      const ask = (): void =>
+        ways[index % ways.length]?.send("POST", AUTHORIZATIONS_PATH, secret, body, (answer) => {
+          if (answer?.status === 201) resolve();
+          // On a busy machine a server asks everybody to come again.
+          else if (answer?.status === 503) setTimeout(ask, BUSY_MS);
+          else reject(new Error(answer?.body ?? "no answer"));
+        });
+      ask();
+    });
+  };
+  await Promise.all(Array.from({ length: ROWS }, (_, index) => take(index)));
+  for (const way of ways) way.close();
+}
 
 test("the console says that a server is reached without TLS, also if it is another one", async () => {
   await page.goto(`${server.url}/#/pool`);
