@@ -38,6 +38,7 @@ export class Oracles {
   readonly #timing: Timing;
   readonly #beliefs = new Set<Belief>();
   readonly #disks: ReadonlyMap<string, VirtualDisk>;
+  readonly #diskOf: (member: string) => VirtualDisk | undefined;
   readonly #features = new Map<string, FeatureState>();
   readonly #renewedMs = new Map<string, number>();
   /** For the sweep over the whole history at the end. */
@@ -58,6 +59,7 @@ export class Oracles {
     scheduler: Scheduler,
     timing: Timing,
     disks: ReadonlyMap<string, VirtualDisk>,
+    diskOf: (member: string) => VirtualDisk | undefined,
     nobodyMayLose: boolean,
     measuresOnly: boolean,
   ) {
@@ -65,6 +67,7 @@ export class Oracles {
     this.#scheduler = scheduler;
     this.#timing = timing;
     this.#disks = disks;
+    this.#diskOf = diskOf;
     this.#measuresOnly = measuresOnly;
     this.history = new StoreHistory(
       {
@@ -148,10 +151,11 @@ export class Oracles {
         `${member} granted while only ${alive.join(", ") || "nobody"} of ${this.#size} was alive`,
       );
     }
-    if (this.#disks.get(member)?.isKnown(granted.session) !== true) {
+    const disk = this.#diskOf(member);
+    if (disk?.isKnown(granted.session) !== true) {
       this.violated("I6", `${member} answered for ${granted.session}, which its journal lacks`);
     }
-    this.#disks.get(member)?.answered(granted.session);
+    disk?.answered(granted.session);
   }
 
   /** Of all programs that run and have their session for themselves. */

@@ -143,6 +143,8 @@ export class Simulation {
       this.scheduler,
       timing,
       this.#disks,
+      // Also of a machine that was replaced, and is switched on again before the new one took its place.
+      (member) => this.processes.findLast(({ id }) => id === member)?.disk,
       this.profile.calm,
       (options.driftBeyond ?? null) !== null,
     );
