@@ -90,7 +90,7 @@ export function dieAmongIsolated(
   story.tell("aim", `${member.id} ${dies ? "is dead" : "is cut off"} for ${ms} ms`);
   scheduler.after(ms, () => {
     // After the faults it is known who stays broken for ever.
-    if (!dies || !world.isActive()) return;
+    if (!dies || !world.isActive() || member.isReplaced) return;
     member.mayRun = true;
     member.start();
   });

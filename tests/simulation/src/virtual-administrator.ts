@@ -206,6 +206,7 @@ export class VirtualAdministrator {
     const dead = members[index]!;
     this.#dead = dead;
     dead.mayRun = false;
+    dead.isReplaced = true;
     dead.crash();
     scheduler.after(random.between(0, this.#world.profile.lifeMs), () =>
       this.#removeUntilDone(dead, index, random),

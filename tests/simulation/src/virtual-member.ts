@@ -68,8 +68,10 @@ export class VirtualMember implements Host<VirtualApi> {
   startedMs = 0;
   #stopping = false;
   #distrustedJournal = false;
-  /** False: the machine is gone for good. */
+  /** False: the machine is gone, for a while or for good. */
   mayRun = true;
+  /** Another takes its place: only somebody who does not know that switches it on again. */
+  isReplaced = false;
 
   constructor(
     id: string,
