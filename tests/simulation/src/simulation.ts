@@ -144,7 +144,7 @@ export class Simulation {
       timing,
       this.#disks,
       // Also of a machine that was replaced, and is switched on again before the new one took its place.
-      (member) => this.processes.findLast(({ id }) => id === member)?.disk,
+      (member) => this.#disks.get(member) ?? this.processes.find(({ id }) => id === member)?.disk,
       this.profile.calm,
       (options.driftBeyond ?? null) !== null,
     );
