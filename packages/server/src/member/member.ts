@@ -40,7 +40,7 @@ import { PoolView } from "./pool-view.ts";
 import type { MemberPorts } from "./ports.ts";
 import { Reporter } from "./reporter.ts";
 import { Seats } from "./seats.ts";
-import { StoreGuard } from "./store-guard.ts";
+import { isRebuildKey, StoreGuard } from "./store-guard.ts";
 import { UsageReport } from "./usage-report.ts";
 import { TokenKeeper } from "./token-keeper.ts";
 import { Wants } from "./wants.ts";
@@ -297,14 +297,16 @@ export class Member {
     return before === "" || journalFile === null || before === journalFile;
   }
 
-  /** The longest life that any entry of this member allows. */
+  /** The longest life that any entry of this member allows; a rebuild put its entries among all others'. */
   private longestLifeMs(feature: string): number {
     const record = this.context.record(feature)?.value;
     if (record === undefined) return this.guard.longestLifeMs;
-    const own = Object.entries(record.retired)
+    const retired = Object.entries(record.retired);
+    const own = retired
       .filter(([key]) => parseRetiredKey(key).member === this.id)
       .map(([, entry]) => entry.lifeMs);
-    return Math.max(entryOf(record, this.id)?.lifeMs ?? 0, ...own);
+    const rebuilt = retired.some(([key]) => isRebuildKey(key)) ? [this.guard.longestLifeMs] : [];
+    return Math.max(entryOf(record, this.id)?.lifeMs ?? 0, ...own, ...rebuilt);
   }
 
   private leave(code: number, reason: string): void {

@@ -158,6 +158,25 @@ describe("a rebuilt pool", () => {
     await pool.ready(["ada", "bob"]);
   });
 
+  test("leaves a session the life that its client was promised last, also after a start", async () => {
+    const pool = await Pool.of(["ada", "bob"], { seats: 4, size: 2, lifeMs: 30_000 });
+    const client = pool.client("client");
+    await client.checkout("bob");
+    const longer = licenseText({ sequence: 2, seats: 4, size: 2, lifeMs: 60_000 });
+    await pool.time.outcome(pool.member("ada").installLicense(longer));
+    await pool.time.pass(3_000);
+    // Only memory knows of the longer life: heartbeats are not journaled.
+    expect(await client.heartbeat("bob")).toMatchObject({ lifeMs: 60_000 });
+    await rebuild(pool, "ada");
+    await pool.time.pass(1_000);
+    pool.kill("bob");
+    pool.start("bob");
+    await pool.time.pass(45_000);
+    expect(pool.member("bob").holds(client.session)).toBe(true);
+    await pool.time.pass(40_000);
+    expect(pool.member("bob").holds(client.session)).toBe(false);
+  });
+
   test("does not wait longer each time", async () => {
     const pool = await Pool.of(["ada", "bob"], REBUILT);
     const waits: number[] = [];

@@ -31,6 +31,10 @@ const FACT_EVERY_MS = 1_000;
 /** Under it a rebuilt pool's seats wait among the retired ones, with the number of the rebuild. */
 const REBUILD = "rebuild";
 
+export function isRebuildKey(key: string): boolean {
+  return key.startsWith(`${REBUILD}/`);
+}
+
 export class StoreGuard {
   private storeId: string | null = null;
   private rebuilds = 0;
@@ -219,8 +223,7 @@ export class StoreGuard {
       for (const { lifeMs } of Object.values(record.allocated)) this.noteLife(lifeMs);
       for (const [key, { lifeMs }] of Object.entries(record.retired)) {
         // The wait of a rebuild is longer than any life; else each would make the next one longer.
-        const isRebuild = key.startsWith(`${REBUILD}/`);
-        this.noteLife(isRebuild ? lifeMs - this.mandatesMs() : lifeMs);
+        this.noteLife(isRebuildKey(key) ? lifeMs - this.mandatesMs() : lifeMs);
       }
     }
     await this.member.ports.journal.append([
