@@ -38,6 +38,12 @@ export type WantAnswer = { readonly session: string; readonly refusal: Refusal |
 
 const PLACE_KEPT_MS_MIN = 3_000;
 const CONTENDED_MS = 3_000;
+/** Of the queue of promises; far more than an answer needs on its way to the request that waits for it. */
+const TURNS_TO_ENTER = 50;
+
+async function afterTurns(turns: number): Promise<void> {
+  for (let turn = 0; turn < turns; turn += 1) await Promise.resolve();
+}
 
 export class Leader {
   private readonly queues = new Map<string, WaitingQueue>();
@@ -204,16 +210,19 @@ export class Leader {
     wants: readonly SeatWant[],
     unused: number,
   ): Promise<WantAnswer[]> {
-    return this.inLane(feature, () => this.provideNow(member, feature, wants, unused));
+    const own = member === this.member.id;
+    return this.inLane(feature, () => this.provideNow(member, feature, wants, unused), own);
   }
 
-  private inLane<T>(feature: string, work: () => Promise<T>): Promise<T> {
+  /** `settles`: this server's own requests take the seats that were moved for them before anybody else is looked at. */
+  private inLane<T>(feature: string, work: () => Promise<T>, settles = false): Promise<T> {
     const before = this.lanes.get(feature) ?? Promise.resolve();
     const next = before.then(work);
-    this.lanes.set(
-      feature,
-      next.catch(() => undefined),
+    const over = next.then(
+      () => (settles ? afterTurns(TURNS_TO_ENTER) : undefined),
+      () => undefined,
     );
+    this.lanes.set(feature, over);
     return next;
   }
 
