@@ -1,6 +1,5 @@
 import { EventEmitter } from "node:events";
 import type { IncomingMessage, Server } from "node:http";
-import { networkInterfaces } from "node:os";
 import { describe, expect, it } from "vitest";
 import { createAddressLimits } from "./address-limits.ts";
 import {
@@ -10,6 +9,7 @@ import {
   fakeMember,
   serverOf,
   SESSION_HEADERS,
+  externalAddress,
 } from "./fake-member.ts";
 import { HTTP_LIMITS } from "./http-limits.ts";
 
@@ -167,9 +167,7 @@ describe("the server", () => {
     await server.close();
   });
 
-  const external = Object.values(networkInterfaces())
-    .flat()
-    .find((each) => each?.internal === false && each.family === "IPv4")?.address;
+  const external = externalAddress();
   it.skipIf(external === undefined)(
     "tells who asks too much from another machine to back off",
     async () => {

@@ -2,7 +2,7 @@
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { request as askPlainly } from "node:http";
 import { request as askSecurely } from "node:https";
-import { networkInterfaces, tmpdir } from "node:os";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import type { Answer } from "@quorate/protocol";
@@ -17,6 +17,7 @@ import {
   SESSION,
   SESSION_HEADERS,
   serverOf,
+  externalAddress,
 } from "./fake-member.ts";
 import { HTTP_LIMITS, type HttpLimits } from "./http-limits.ts";
 import type { HttpServer } from "./http-server.ts";
@@ -172,9 +173,7 @@ describe("a token", () => {
     },
   );
 
-  const external = Object.values(networkInterfaces())
-    .flat()
-    .find((each) => each?.internal === false && each.family === "IPv4")?.address;
+  const external = externalAddress();
   it.skipIf(external === undefined)(
     "that runs wild leaves the share of its address to the others there",
     async () => {

@@ -1,4 +1,5 @@
 /** A member for the tests of the HTTP face: answers at once, remembers what it was asked. */
+import { networkInterfaces } from "node:os";
 import { connect } from "node:net";
 import { isRefusal, refuse } from "@quorate/core";
 import type {
@@ -316,4 +317,11 @@ export async function askRaw(port: number, bytes: string): Promise<string> {
     socket.on("close", () => resolve(answer));
     socket.on("error", reject);
   });
+}
+
+/** An address of this machine that other machines could reach; missing where it has none. */
+export function externalAddress(): string | undefined {
+  return Object.values(networkInterfaces())
+    .flat()
+    .find((each) => each?.internal === false && each.family === "IPv4")?.address;
 }
