@@ -6,5 +6,7 @@ export default defineConfig({
     exclude: ["**/node_modules/**"],
     pool: "forks",
     testTimeout: 30_000,
+    // A busy machine may be slow; who polls fails only at what never comes.
+    expect: { poll: { timeout: 10_000 } },
   },
 });

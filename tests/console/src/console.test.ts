@@ -1,6 +1,6 @@
 /** The console in a real browser, served by a pool of three real servers. */
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
-import type { Page } from "playwright-core";
+import type { Locator, Page } from "playwright-core";
 import { waitFor } from "../../e2e/src/wait.ts";
 import { accessibilityMistakes } from "./accessibility.ts";
 import { Browser, DESKTOP, PHONE, picture } from "./browser.ts";
@@ -72,6 +72,15 @@ async function open(path: string, at = "a"): Promise<void> {
   await page.goto(`${pool.url(at)}/#/${path}`);
 }
 
+/** What is drawn a moment later counts; what never comes fails. */
+async function textBecomes(element: Locator, words: RegExp): Promise<void> {
+  await expect.poll(() => element.innerText()).toMatch(words);
+}
+
+async function countBecomes(elements: Locator, count: number): Promise<void> {
+  await expect.poll(() => elements.count()).toBe(count);
+}
+
 test("the whole console is at most 120 kB, compressed", () => {
   expect(compressedBytes()).toBeLessThanOrEqual(BUNDLE_BYTES_MAX);
 });
@@ -85,13 +94,11 @@ describe("the page Pool", () => {
     const leader = await pool.leader("a");
     for (const id of MEMBERS) {
       const card = page.locator(`[data-member=${id}]`);
-      expect(await card.getAttribute("data-look")).toBe("granting");
+      await page.locator(`[data-member=${id}][data-look=granting]`).waitFor();
       // Which server has how many may have changed since the start; that they add up is the pool's business.
-      expect(await card.innerText()).toMatch(/cad[\s\S]*of \d+[\s\S]*epoch \d+ .* license 1/);
-      expect(await card.locator(".lease").innerText()).toMatch(
-        /^lease renewed [01]\.\d s ago, good for 2 s$/,
-      );
-      expect(await card.getByText("leader", { exact: true }).count()).toBe(id === leader ? 1 : 0);
+      await textBecomes(card, /cad[\s\S]*of \d+[\s\S]*epoch \d+ .* license 1/);
+      await textBecomes(card.locator(".lease"), /^lease renewed [01]\.\d s ago, good for 2 s$/);
+      await countBecomes(card.getByText("leader", { exact: true }), id === leader ? 1 : 0);
     }
     await page.getByText(/^live from a$/).waitFor();
     await page.getByText(/Store sqlite/).waitFor();
@@ -106,7 +113,7 @@ describe("the page Pool", () => {
     await lately.getByText(/^. leads, term 1$/).waitFor();
     await page.getByRole("radio", { name: "Licenses" }).check();
     await lately.getByText("a has license 1").waitFor();
-    expect(await lately.getByText(/leads/).count()).toBe(0);
+    await countBecomes(lately.getByText(/leads/), 0);
     // The arrow keys go through the kinds.
     await page.keyboard.press("ArrowLeft");
     await page.keyboard.press("ArrowLeft");
@@ -129,9 +136,9 @@ describe("the page Features", () => {
     await open("features");
     const row = page.locator("[data-feature=sim]");
     await row.waitFor();
-    expect(await row.locator("td").allInnerTexts()).toEqual(
-      expect.arrayContaining(["2", "8", "6", "0", "ends in 41 days"]),
-    );
+    await expect
+      .poll(() => row.locator("td").allInnerTexts())
+      .toEqual(expect.arrayContaining(["2", "8", "6", "0", "ends in 41 days"]));
     await page.getByRole("link", { name: "solver" }).click();
     await page.getByRole("heading", { name: "solver" }).waitFor();
     await page
@@ -139,9 +146,10 @@ describe("the page Features", () => {
         name: /^solver: 3 of 4 seats in use now, at most 3 in the last 24 hours/,
       })
       .waitFor();
-    expect(await page.locator(".chart canvas").count()).toBe(1);
+    // Drawn in an effect, after the paint that shows the words.
+    await countBecomes(page.locator(".chart canvas"), 1);
     await page.getByText(/^Peak 3 of 4 in the last 24 hours$/).waitFor();
-    expect(await page.locator(".split").innerText()).toMatch(/a[\s\S]*b[\s\S]*c/);
+    await textBecomes(page.locator(".split"), /a[\s\S]*b[\s\S]*c/);
     expect(await accessibilityMistakes(page)).toEqual([]);
     await picture(page, "features");
   });
@@ -161,11 +169,11 @@ describe("the page Features", () => {
     }
     await page.getByText("As a table").click();
     const table = page.getByRole("region", { name: "Use over time" });
-    const texts = await table.locator("tbody tr").allInnerTexts();
-    expect(texts.length).toBeGreaterThanOrEqual(60);
+    const rows = table.locator("tbody tr");
+    await expect.poll(() => rows.count()).toBeGreaterThanOrEqual(60);
     // The newest first: the people of this test, who are at work since a moment ago.
-    expect(texts[0]).toMatch(/\s2\s+[0-2]\.\d\s+8\s/);
-    expect(texts.at(-1)).toMatch(/\s0\s+0\.0\s+8\s+0$/);
+    await textBecomes(rows.first(), /\s2\s+[0-2]\.\d\s+8\s/);
+    await textBecomes(rows.last(), /\s0\s+0\.0\s+8\s+0$/);
     expect(await accessibilityMistakes(page)).toEqual([]);
     await picture(page, "features-hour");
   });
@@ -181,10 +189,8 @@ describe("the page Sessions", () => {
     await usersAre(["farid", "grace"]);
     await page.getByRole("button", { name: "User", exact: true }).click();
     await usersAre(["grace", "farid"]);
-    await page.getByRole("columnheader", { name: "User" }).waitFor();
-    expect(await page.getByRole("columnheader", { name: "User" }).getAttribute("aria-sort")).toBe(
-      "descending",
-    );
+    const header = page.getByRole("columnheader", { name: "User" });
+    await expect.poll(() => header.getAttribute("aria-sort")).toBe("descending");
     await page.getByLabel("Search").fill("");
     await page.getByLabel("Feature").selectOption("solver");
     await rowsAre(3);
@@ -200,7 +206,8 @@ describe("the page Sessions", () => {
     await open("sessions");
     await page.getByRole("radio", { name: "Denied" }).check();
     const row = page.locator("[data-denied]", { hasText: "pavel" });
-    expect(await row.innerText()).toMatch(
+    await textBecomes(
+      row,
       /pavel\s+kiosk-01\s+sim × 1000\s+not enough seats were free no-seats\s+c$/,
     );
     await page.getByLabel("Feature").selectOption("cad");
@@ -298,7 +305,7 @@ describe("the page License", () => {
     }, text);
     await page.dispatchEvent(".drop", "drop", { dataTransfer: files });
     const changes = page.getByRole("region", { name: "What changes" });
-    expect(await changes.innerText()).toMatch(/cad seats\s+30\s+40\s+sim seats\s+8\s+6/);
+    await textBecomes(changes, /cad seats\s+30\s+40\s+sim seats\s+8\s+6/);
     await page.getByText(/nobody is thrown out/).waitFor();
     expect(await accessibilityMistakes(page)).toEqual([]);
     await picture(page, "license");
@@ -310,12 +317,16 @@ describe("the page License", () => {
     await page.getByRole("heading", { name: "In force: number 2" }).waitFor();
     const history = page.getByRole("region", { name: "Installed licenses" });
     await history.getByText("admin-token-file").waitFor();
-    expect(await history.locator("tbody tr").allInnerTexts()).toEqual([
-      expect.stringMatching(
-        /^2\s*in force[\s\S]*at a[\s\S]*admin-token-file[\s\S]*from 127\.0\.0\.1[\s\S]*EN-2026-2[\s\S]*3\s+51$/,
-      ),
-      expect.stringMatching(/^1[\s\S]*brought by . at its start[\s\S]*EN-2026-1[\s\S]*3\s+42$/),
-    ]);
+    const rows = history.locator("tbody tr");
+    await countBecomes(rows, 2);
+    await textBecomes(
+      rows.first(),
+      /^2\s*in force[\s\S]*at a[\s\S]*admin-token-file[\s\S]*from 127\.0\.0\.1[\s\S]*EN-2026-2[\s\S]*3\s+51$/,
+    );
+    await textBecomes(
+      rows.last(),
+      /^1[\s\S]*brought by . at its start[\s\S]*EN-2026-1[\s\S]*3\s+42$/,
+    );
     expect(await accessibilityMistakes(page)).toEqual([]);
     await picture(page, "license-history");
     await page.getByRole("link", { name: "Pool", exact: true }).click();
@@ -373,15 +384,16 @@ test("the page Audit lists who changed what, for administrators", async () => {
     await token.fill(ADMIN_TOKEN);
     await page.keyboard.press("Enter");
   }
-  const row = list.locator("tbody tr").first();
-  await row.waitFor();
-  expect(await list.locator("tbody tr").allInnerTexts()).toContainEqual(
-    expect.stringMatching(
-      /admin-token-file administrator\s+logged in by token\s+done\s+127\.0\.0\.1\s+a$/,
-    ),
-  );
+  await expect
+    .poll(() => list.locator("tbody tr").allInnerTexts())
+    .toContainEqual(
+      expect.stringMatching(
+        /admin-token-file administrator\s+logged in by token\s+done\s+127\.0\.0\.1\s+a$/,
+      ),
+    );
   await page.getByText("without b and c: each server has its own log").waitFor();
-  expect(await page.getByRole("link", { name: "Audit" }).getAttribute("aria-current")).toBe("page");
+  const here = page.getByRole("link", { name: "Audit" });
+  await expect.poll(() => here.getAttribute("aria-current")).toBe("page");
   expect(await accessibilityMistakes(page)).toEqual([]);
   await picture(page, "audit");
 });
@@ -418,12 +430,12 @@ test("when the leader that served the page dies, it turns red, another leads and
   await picture(page, "leader-silent");
   await page.locator(`[data-member=${leader}][data-look=gone]`).waitFor();
   expect(performance.now() - killedAtMs).toBeLessThan(RED_MS_MAX);
-  expect(await card.innerText()).toMatch(/down/);
+  await textBecomes(card, /down/);
   await page.getByText("2 of 3 servers up", { exact: true }).waitFor();
   await page.getByText(`${leader} is down`).waitFor();
   await page.getByText(/^. leads, term 2$/).waitFor();
   await page.getByText(/^(live|polling) from [abc]$/).waitFor();
-  expect(await page.locator(".link").innerText()).not.toContain(`from ${leader}`);
+  await expect.poll(() => page.locator(".link").innerText()).not.toContain(`from ${leader}`);
   expect(await accessibilityMistakes(page)).toEqual([]);
   await picture(page, "leader-down");
   // It still reads and changes: other pages, from other servers.
