@@ -40,7 +40,8 @@ const ADDRESSES = Array.from({ length: 16 }, (_, i) => `198.18.0.${120 + i}`);
 const CONNECTIONS_EACH = 128;
 const SECRET_BYTES = 32;
 const TICK_MS = 5;
-const BUSY_MS_MIN = 50;
+/** As the SDK, which adds little to what the server says. */
+const BUSY_MS = 500;
 const ROUND_MS = 250;
 /** Those behind the place of the queue are dropped together. */
 const DUE_KEPT_MAX = 50_000;
@@ -172,7 +173,7 @@ export class LightClients {
         if (leader !== -1) this.#leader = leader;
         this.#later(client, leader === -1 ? server + 1 : leader, tried + 1);
       } else if (code === "busy") {
-        const ms = Math.max(BUSY_MS_MIN, problem.retryAfterMs ?? 0) * (1 + Math.random() / 2);
+        const ms = (problem.retryAfterMs ?? 0) + BUSY_MS * (0.2 + Math.random() / 2);
         setTimeout(() => this.#heartbeat(client, server, undefined, 0), ms);
       } else if (code === "over") this.lost += 1;
       else

@@ -103,7 +103,7 @@ const STOP: Row = {
     const loops = new Loops(stage);
     try {
       stage.say(`${SESSIONS} checkouts`);
-      await checkOut(light, pool.machines.indexOf(machine));
+      await checkOut(light, pool.machines.indexOf(machine), heartbeatMs(LIFE_MS));
       await stage.lasts(heartbeatMs(LIFE_MS));
       stage.say(`heartbeats for one interval: ${await loops.read()}`);
       loops.start();
@@ -144,13 +144,20 @@ async function followed(stage: Stage, machine: Machine): Promise<void> {
   if (leader === machine) await stage.pool.lead(stage.pool.others(machine)[0]!);
 }
 
-/** A few at a time; who is told that the server is busy asks again, as the SDK does. */
-async function checkOut(light: LightClients, server: number): Promise<void> {
+/**
+ * A few at a time, spread over `overMs`; who is told that the server is busy asks again, as the SDK does. Heartbeats
+ * come as the checkouts came.
+ */
+async function checkOut(light: LightClients, server: number, overMs: number): Promise<void> {
   let asked = 0;
-  const untilMs = nowMs() + PATIENCE_MS;
+  const startedMs = nowMs();
+  const untilMs = startedMs + PATIENCE_MS;
   const one = async (): Promise<void> => {
     while (asked < SESSIONS) {
+      const dueMs = startedMs + (asked / SESSIONS) * overMs;
       asked += 1;
+      const earlyMs = dueMs - nowMs();
+      if (earlyMs > 1) await delay(earlyMs);
       while ((await light.checkout(server)) === null) {
         if (nowMs() > untilMs) throw new Error(`refused: ${JSON.stringify([...light.heard])}`);
         await delay(BUSY_MS);

@@ -60,6 +60,7 @@ export function openQuickLane(server: Server, limits: Limits, answer: QuickAnswe
   }, lookMs);
   looking.unref();
   server.on(event, (socket: Socket) => {
+    lane.turns.connected();
     if (lane.isClosing) handOver(lane, socket, null);
     else lane.connections.add(new QuickConnection(lane, socket));
   });

@@ -56,8 +56,7 @@ export function createMemberTokens(options: MemberTokensOptions): Tokens {
     const key = parts === null ? null : keyFor(parts.claims, memberKeyOf);
     if (parts === null || key === null) return null;
     const { claims, signature } = parts;
-    const signed = Buffer.from(parts.signingInput, "latin1");
-    return { claims, toVerify: { key, signed, signature } };
+    return { claims, toVerify: { key, text: parts.signingInput, signature } };
   }
 
   return {
@@ -71,14 +70,14 @@ export function createMemberTokens(options: MemberTokensOptions): Tokens {
     read(token, memberKeyOf): TokenClaims | null {
       const found = look(token, memberKeyOf);
       if (found === null || found.toVerify === null) return found?.claims ?? null;
-      const { key, signed, signature } = found.toVerify;
-      return verify(key, signed, signature) ? found.claims : null;
+      const { key, text, signature } = found.toVerify;
+      return verify(key, Buffer.from(text, "latin1"), signature) ? found.claims : null;
     },
     async readSoon(token, memberKeyOf): Promise<TokenClaims | null> {
       const found = look(token, memberKeyOf);
       if (found === null || found.toVerify === null) return found?.claims ?? null;
-      const { key, signed, signature } = found.toVerify;
-      if (!(await verifySoon(key, signed, signature))) return null;
+      const { key, text, signature } = found.toVerify;
+      if (!(await verifySoon(key, text, signature))) return null;
       if (verified.size >= VERIFIED_MAX) {
         const oldest = verified.keys().next();
         if (oldest.done !== true) verified.delete(oldest.value);

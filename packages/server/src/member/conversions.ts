@@ -83,7 +83,7 @@ const BUSY = refuse("busy", "the session is being granted; try again", { retryAf
 const RETRY_MS_MAX = 1_000;
 const NONCES_MAX = 100_000;
 const ORDERS_MAX = 4;
-const ANSWERS_A_TURN = 32;
+const ANSWERS_A_TURN = 16;
 /** Moved by one write: a few milliseconds of work for the event loop. */
 const BATCH_MAX = 500;
 /** A write costs this member, its journal and the store as much as dozens of conversions: they gather for it. */
@@ -129,7 +129,7 @@ export class Conversions {
     this.forgetNonces(nowMs);
     const lifeMs = feature === undefined ? LIFE_MS_DEFAULT : this.seats.lifeMs(feature);
     const random = this.member.ports.runtime.random();
-    const waitMs = this.gate.waitMs(this.nonces.size + underWay, lifeMs, nowMs, random);
+    const waitMs = this.gate.waitMs(session, this.nonces.size + underWay, lifeMs, nowMs, random);
     if (waitMs === null) return null;
     return refuse("busy", "this server takes over many sessions at the moment; come back", {
       retryAfterMs: waitMs,
