@@ -13,7 +13,7 @@ export interface InTurn {
 }
 
 /** What requests may hold the event loop at a time; their answers take as long again. */
-const TURN_MS = 5;
+const TURN_MS = 3;
 /** While new connections come. Going round costs about a twentieth of a millisecond. */
 const SHORT_TURN_MS = 0.5;
 /** So long after one came others may be waiting. */

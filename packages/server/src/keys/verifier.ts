@@ -28,6 +28,8 @@ const TURN_MS = 2;
 const FEW = 8;
 /** Asked of the thread at a time, so that the first ones need not wait for all. */
 const QUESTION_MAX = 64;
+/** Of the thread's answers so many go on in one round of the event loop: with each goes what waited for it. */
+const ANSWERS_A_ROUND = 48;
 
 /** `workerUrl`: what the thread runs. */
 export function createVerifier(
@@ -67,6 +69,7 @@ class CrowdVerifier {
   #threadFailed = false;
   /** What the thread was asked and has not answered, in order. */
   #asked: (readonly Waiting[])[] = [];
+  #answered: { readonly done: (isGood: boolean) => void; readonly isGood: boolean }[] = [];
 
   constructor(isSigned: Check, workerUrl: URL) {
     this.#isSigned = isSigned;
@@ -121,7 +124,15 @@ class CrowdVerifier {
 
   readonly #hear = (answer: VerifierAnswer): void => {
     const waiting = this.#asked.shift() ?? [];
-    for (const [index, { done }] of waiting.entries()) done(answer[index] === 1);
+    if (this.#answered.length === 0) setImmediate(this.#tell);
+    for (const [index, { done }] of waiting.entries()) {
+      this.#answered.push({ done, isGood: answer[index] === 1 });
+    }
+  };
+
+  readonly #tell = (): void => {
+    for (const { done, isGood } of this.#answered.splice(0, ANSWERS_A_ROUND)) done(isGood);
+    if (this.#answered.length > 0) setImmediate(this.#tell);
   };
 
   #threadOf(): Worker | null {
