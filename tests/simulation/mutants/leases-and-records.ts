@@ -293,6 +293,14 @@ export const LEASES_AND_RECORDS: readonly Mutant[] = [
     replace: `      if (this.member.nowMs() < sinceMs) continue;`,
   },
   {
+    name: "life-lowered-below-what-came",
+    aim: "lives made shorter",
+    rule: "4.3, 4.4.3: an entry keeps the life of seats that came out of another for as long as their clients may believe",
+    file: `${MEMBER}/seats.ts`,
+    find: `    if (lifeMs > this.lifeMs(feature)) this.shorterSinceMs.delete(feature);`,
+    replace: ``,
+  },
+  {
     name: "old-journal-gives-seats-back",
     rule: "4.7: a journal that lacks what the record says was synced reinstates nothing",
     file: `${CORE}/lease.ts`,

@@ -116,6 +116,8 @@ export class ProtocolOracles {
   confirmGiven(member: string, session: string, nonce: string): void {
     const journaled = this.#journaled(member, session);
     if (journaled.asked !== nonce) return;
+    // It is good once: a copy that the network brings later confirms nothing.
+    journaled.asked = "";
     journaled.confirmedMs = this.#world.nowMs();
   }
 

@@ -431,6 +431,7 @@ export class Conversions {
     entryLifeMs: number,
   ): Promise<Session | Refusal> {
     if (known !== null && !this.isOlder(known)) return Promise.resolve(BUSY);
+    this.seats.noteLife(conversion.feature, entryLifeMs);
     const holdMs = serverLifeMs(entryLifeMs);
     const olderEpoch = known === null ? null : this.member.ledger.accountOf(known).epoch;
     if (known !== null) {
@@ -629,6 +630,7 @@ export class Conversions {
   ): Promise<Session | Refusal | null> {
     const { member, feature, seats } = conversion;
     const { epoch } = this.lease;
+    this.seats.noteLife(feature, lifeMs);
     const session = this.begin(conversion, serverLifeMs(lifeMs), lifeMs);
     if (isRefusal(session)) return session;
     const failed = await this.seats.write([this.seats.grantEntry(session, serverLifeMs(lifeMs))]);

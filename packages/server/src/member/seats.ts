@@ -127,8 +127,16 @@ export class Seats {
   private readonly shorterSinceMs = new Map<string, number>();
 
   /**
-   * Lowering the life of an entry is its owner's, one old life after it stopped granting the old one: until
-   * then a client may believe that long, and whoever reclaims must wait that long.
+   * Seats come out of an entry with that life, perhaps a longer one than is granted here: their clients may believe
+   * that long, and the entry here must say so till then.
+   */
+  noteLife(feature: string, lifeMs: number): void {
+    if (lifeMs > this.lifeMs(feature)) this.shorterSinceMs.delete(feature);
+  }
+
+  /**
+   * Lowering the life of an entry is its owner's, one old life after it stopped granting the old one, or after seats
+   * with a longer life came: until then a client may believe that long, and whoever reclaims must wait that long.
    */
   async lowerLives(): Promise<void> {
     for (const { feature } of this.member.records()) {
@@ -142,7 +150,11 @@ export class Seats {
       this.shorterSinceMs.set(feature, sinceMs);
       if (this.member.nowMs() - sinceMs < serverLifeMs(entry.lifeMs)) continue;
       const { epoch } = entry;
-      await this.change(feature, (record) => setLife(record, this.member.id, epoch, lifeMs));
+      await this.change(feature, (record) =>
+        this.shorterSinceMs.get(feature) === sinceMs
+          ? setLife(record, this.member.id, epoch, lifeMs)
+          : `seats of ${feature} with a longer life came`,
+      );
     }
   }
 
