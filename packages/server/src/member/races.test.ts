@@ -358,6 +358,30 @@ test("a longer life in a newer license is never believed longer than it is count
   expect(await pool.client("s2").checkout("cyd")).toMatchObject({ member: "cyd" });
 });
 
+test("seats that come with a longer life keep it until nobody can believe that long, whatever is granted there", async () => {
+  const oldMs = 90_000;
+  const pool = await Pool.of(ALL, { seats: 3, lifeMs: oldMs });
+  const client = pool.client("s1");
+  await client.checkout("bob");
+  const lifeAtAda = (): number | undefined => pool.record().allocated["ada"]?.lifeMs;
+  const shorter = licenseText({ sequence: 2, seats: 3, lifeMs: 30_000 });
+  await pool.time.outcome(pool.member("ada").installLicense(shorter));
+  await pool.time.pass(oldMs / 2);
+  pool.kill("bob");
+  await pool.time.pass(RETIRED_MS);
+  await pool.client("s2").checkout("ada");
+  await pool.client("s3").checkout("cyd");
+  await client.convert("ada");
+  const movedMs = pool.time.nowMs;
+  // Till then its client may believe in what bob told it.
+  while (pool.time.nowMs < movedMs + oldMs) {
+    expect(lifeAtAda()).toBe(oldMs);
+    await pool.time.pass(1_000);
+  }
+  await pool.time.pass(oldMs * 0.01 + 3_000);
+  expect(lifeAtAda()).toBe(30_000);
+});
+
 function revoke(pool: Pool, at: string, session: string): Promise<unknown> {
   return pool.time.outcome(pool.member(at).release({ session, administrator: true, reason: "x" }));
 }
