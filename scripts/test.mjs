@@ -12,6 +12,7 @@ const NEEDED = [
   { command: "iptables", package: "iptables", for: "the tests of machines and networks" },
   { command: "strace", package: "strace", for: "failing disk syncs in the journal's tests" },
   { command: "promtool", package: "prometheus", for: "checking the metrics and the alerts" },
+  { command: "systemd-analyze", package: "systemd", for: "checking the unit of the guide" },
   { command: "chromium", package: "chromium", for: "the web console's tests" },
 ];
 

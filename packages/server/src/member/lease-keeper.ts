@@ -38,7 +38,7 @@ import {
 
 export const EXIT_ANOTHER_LIVES = 6;
 export const EXIT_BROKEN = 10;
-const EXIT_REMOVED = 11;
+export const EXIT_REMOVED = 11;
 export const ANOTHER_LIVES =
   "another process of this member is alive (its lease is being renewed); stop it first, or give this one its own folder with: quorate member id";
 const EPOCHS_KEPT_MAX = 32;
