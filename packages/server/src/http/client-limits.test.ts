@@ -16,7 +16,7 @@ import {
   SECRET,
   SESSION,
   SESSION_HEADERS,
-  serverOf,
+  openThings,
   externalAddress,
 } from "./fake-member.ts";
 import { HTTP_LIMITS, type HttpLimits } from "./http-limits.ts";
@@ -93,16 +93,8 @@ describe("a client's share", () => {
   });
 });
 
-const open: { close(): unknown }[] = [];
-afterEach(async () => {
-  for (const each of open.splice(0).reverse()) await each.close();
-});
-
-async function serve(...of: Parameters<typeof serverOf>): Promise<HttpServer> {
-  const server = await serverOf(...of);
-  open.push(server);
-  return server;
-}
+const { serve, closeAll, open } = openThings();
+afterEach(closeAll);
 
 const bearer = (token: string): Record<string, string> => ({ Authorization: `Bearer ${token}` });
 

@@ -268,6 +268,26 @@ export async function serverOf(
   });
 }
 
+/** Servers of one test file, and what else is to be closed after each of its tests. */
+export function openThings(): {
+  readonly open: { close(): unknown }[];
+  serve(...of: Parameters<typeof serverOf>): Promise<HttpServer>;
+  closeAll(): Promise<void>;
+} {
+  const open: { close(): unknown }[] = [];
+  return {
+    open,
+    serve: async (...of) => {
+      const server = await serverOf(...of);
+      open.push(server);
+      return server;
+    },
+    closeAll: async () => {
+      for (const each of open.splice(0).reverse()) await each.close();
+    },
+  };
+}
+
 export interface Heard {
   readonly status: number;
   readonly type: string;

@@ -6,7 +6,15 @@ import { join } from "node:path";
 import { connect as connectSecurely } from "node:tls";
 import * as fc from "fast-check";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
-import { ADMIN_TOKEN, fakeMember, granted, SECRET, serverOf, SESSION } from "./fake-member.ts";
+import {
+  ADMIN_TOKEN,
+  fakeMember,
+  granted,
+  SECRET,
+  openThings,
+  serverOf,
+  SESSION,
+} from "./fake-member.ts";
 import type { FakeMember } from "./fake-member.ts";
 import type { HttpServer } from "./http-server.ts";
 import { readQuickRequest } from "./quick-request.ts";
@@ -14,17 +22,9 @@ import { testAuthority } from "./test-certificates.ts";
 import { readTls } from "./tls.ts";
 
 const HEARTBEAT_PATH = `/v1/authorizations/${SESSION}/heartbeat`;
-const open: { close(): unknown }[] = [];
+const { serve, closeAll, open } = openThings();
 
-afterEach(async () => {
-  for (const each of open.splice(0).reverse()) await each.close();
-});
-
-async function serve(...of: Parameters<typeof serverOf>): Promise<HttpServer> {
-  const server = await serverOf(...of);
-  open.push(server);
-  return server;
-}
+afterEach(closeAll);
 
 /** What a server reads at all, it reads within this time. */
 const READ_WITHIN_MS = 500;

@@ -21,6 +21,15 @@ async function rebuild(pool: Pool, id: string): Promise<void> {
   expect(answer).not.toHaveProperty("refused");
 }
 
+/** Sets the store back to what it holds now, but for its revision. */
+function backupOf({ backing: { data } }: Pool): () => void {
+  const kept = new Map(data.changes);
+  return () => {
+    data.changes.clear();
+    for (const [key, change] of kept) data.changes.set(key, change);
+  };
+}
+
 describe("a store that is lost and rebuilt while a server sleeps", () => {
   test("is noticed by its id, though it has grown past all that the server saw", async () => {
     const pool = await Pool.of(["ada", "bob"], REBUILT);
@@ -57,14 +66,13 @@ describe("a store that was restored, and in which another server works on", () =
     async (how) => {
       const pool = await Pool.of(["ada", "bob"], REBUILT);
       const { data } = pool.backing;
-      const backup = new Map(data.changes);
+      const setBack = backupOf(pool);
       await pool.time.pass(5_000);
       const { revision } = data;
       if (how === "goes on") pool.cutOff("bob");
       else pool.kill("bob");
       pool.kill("ada");
-      data.changes.clear();
-      for (const [key, change] of backup) data.changes.set(key, change);
+      setBack();
       for (let more = 0; more < 50; more += 1) {
         pool.backing.apply({ compare: [], puts: [{ key: "other", value: "1" }], reads: [] });
       }
@@ -139,11 +147,10 @@ describe("a rebuilt pool", () => {
   test("retires every server that the store knows, also when the first write arrives late", async () => {
     const pool = await Pool.of(["ada", "bob"], REBUILT);
     const { data } = pool.backing;
-    const backup = new Map(data.changes);
+    const setBack = backupOf(pool);
     const { revision } = data;
     await pool.time.pass(5_000);
-    data.changes.clear();
-    for (const [key, change] of backup) data.changes.set(key, change);
+    setBack();
     data.revision = revision;
     await pool.time.until("ada misses its store", () => pool.member("ada").readiness() !== null);
     const before = pool.memberRecord("bob").epoch;
