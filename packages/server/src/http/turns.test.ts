@@ -7,25 +7,24 @@ const REQUESTS = 40;
 
 /** How many requests were looked at in each round of the event loop, at most and in all. */
 async function serveAll(turns: Turns, comes: () => void): Promise<{ most: number; all: number }> {
-  let looked = 0;
   const request = {
-    takeTurn: (): void => {
+    looked: 0,
+    takeTurn(): void {
       const untilMs = performance.now() + REQUEST_MS;
       while (performance.now() < untilMs);
-      looked += 1;
+      this.looked += 1;
     },
   };
   comes();
   for (let count = 0; count < REQUESTS; count += 1) turns.take(request);
-  let before = 0;
-  let most = looked;
-  while (looked < REQUESTS) {
+  let most = request.looked;
+  while (request.looked < REQUESTS) {
     comes();
-    before = looked;
+    const before = request.looked;
     await round();
-    most = Math.max(most, looked - before);
+    most = Math.max(most, request.looked - before);
   }
-  return { most, all: looked };
+  return { most, all: request.looked };
 }
 
 test("looks at several requests in a round, and lets the loop go round between them", async () => {
